@@ -1,0 +1,114 @@
+"""Durable execution for Python: an ordinary ``async def`` that survives crashes, restarts, deploys and long waits."""
+
+from durable._author.calls import StepCall
+from durable._author.context import Context, Continue
+from durable._author.decorators import step, workflow
+from durable._author.definitions import AsyncStep, Done, Invocation, NotDone, Signal, Step, SyncStep, Unknown, Workflow
+from durable._author.saga import Saga
+from durable._engine.attempts import heartbeat, idempotency_key
+from durable._engine.client import Client, RunList
+from durable._engine.closer import Completion
+from durable._engine.connect import connect
+from durable._engine.handle import Handle, RunSummary, Status
+from durable._engine.history import HistoryEntry
+from durable._engine.script import run
+from durable._engine.sync import SyncClient, SyncHandle
+from durable._engine.worker import Worker
+from durable._model.duration import Duration
+from durable._model.retry import Retry
+from durable.errors import (
+    Corrupt,
+    DuplicateRegistration,
+    DurableError,
+    InvalidInput,
+    InvalidName,
+    LeaseLost,
+    MissingExtra,
+    NonDeterminismError,
+    NonRetryable,
+    NotSerializable,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    ReadOnly,
+    RetryAfter,
+    RunBlocked,
+    RunCancelled,
+    RunConflict,
+    RunEnded,
+    RunFailed,
+    RunNotFound,
+    StepError,
+    StepInterrupted,
+    StoreError,
+    StoreFull,
+    Transient,
+    UnknownStore,
+    UnknownWorkflow,
+    WorkflowCodeError,
+    WriteConflict,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncStep",
+    "Client",
+    "Completion",
+    "Context",
+    "Continue",
+    "Corrupt",
+    "Done",
+    "DuplicateRegistration",
+    "DurableError",
+    "Duration",
+    "Handle",
+    "HistoryEntry",
+    "InvalidInput",
+    "InvalidName",
+    "Invocation",
+    "LeaseLost",
+    "MissingExtra",
+    "NonDeterminismError",
+    "NonRetryable",
+    "NotDone",
+    "NotSerializable",
+    "OutcomeUnknown",
+    "PayloadTooLarge",
+    "ReadOnly",
+    "Retry",
+    "RetryAfter",
+    "RunBlocked",
+    "RunCancelled",
+    "RunConflict",
+    "RunEnded",
+    "RunFailed",
+    "RunList",
+    "RunNotFound",
+    "RunSummary",
+    "Saga",
+    "Signal",
+    "Status",
+    "Step",
+    "StepCall",
+    "StepError",
+    "StepInterrupted",
+    "StoreError",
+    "StoreFull",
+    "SyncClient",
+    "SyncHandle",
+    "SyncStep",
+    "Transient",
+    "Unknown",
+    "UnknownStore",
+    "UnknownWorkflow",
+    "Worker",
+    "Workflow",
+    "WorkflowCodeError",
+    "WriteConflict",
+    "connect",
+    "heartbeat",
+    "idempotency_key",
+    "run",
+    "step",
+    "workflow",
+]

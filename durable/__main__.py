@@ -1,0 +1,22 @@
+"""``python -m durable`` and the ``durable`` command: the command line, or how to get it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; without the ``cli`` extra, say how to install it."""
+    try:
+        import click  # noqa: F401, PLC0415
+        import rich  # noqa: F401, PLC0415
+    except ImportError:
+        sys.stderr.write("The durable command needs its extra: pip install 'durable-engine[cli]'\n")
+        return 2
+    from durable.cli.main import run_cli  # noqa: PLC0415
+
+    return run_cli()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Calls as authors hold them: made where they are written, issued when they are first awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, final
+
+from durable._author.definitions import Step, StepPolicy
+from durable._core.state import MISSING, Call, CallFuture, RunState
+from durable._model.entries import Settled
+from durable._model.runs import NewRun
+from durable.codec import Codec, ValueType, load_error
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+__all__ = ["ChildSpec", "Scope", "SignalSpec", "StepCall", "StepSpec", "Tracker", "current_tracker"]
+
+
+@final
+@dataclass(slots=True)
+class Scope:
+    """What the Context of one run works with.
+
+    Attributes:
+        queue: Of the run; children inherit it.
+        priority: Of the run; children inherit it.
+    """
+
+    state: RunState
+    codec: Codec
+    queue: str
+    priority: int
+
+
+@final
+@dataclass(slots=True)
+class StepSpec:
+    """What the executor needs to carry a step out.
+
+    Attributes:
+        step: The declared step; None for the inline form, whose ``fn`` takes no arguments.
+        raw: Encoded arguments; None for the inline form.
+        result: Type of the result.
+    """
+
+    name: str
+    fn: Callable[..., Any]
+    policy: StepPolicy
+    step: Step[..., Any] | None
+    raw: bytes | None
+    result: ValueType[Any]
+    is_async: bool
+
+
+@final
+@dataclass(slots=True)
+class SignalSpec:
+    """A wait for a signal: how its payload is read."""
+
+    value_type: ValueType[Any]
+
+
+@final
+@dataclass(slots=True)
+class ChildSpec:
+    """A child run that is awaited."""
+
+    run: NewRun
+
+
+class Tracker(Protocol):
+    """A saga, as calls see it."""
+
+    def track(self, spec: StepSpec, future: CallFuture, read: Callable[[Settled], Any]) -> None:
+        """A step with an ``undo`` was issued inside the saga."""
+        ...
+
+
+current_tracker: ContextVar[Tracker | None] = ContextVar("durable_saga", default=None)
+
+
+class StepCall(Coroutine[Any, Any, R_co], Generic[R_co]):
+    """A call that was written: await it, or hand it to ``gather``, ``create_task``, ``wait_for`` and the like.
+
+    Its identity is drawn when it is made; it is carried out from the first await on, once.
+    """
+
+    __slots__ = ("_before", "_call", "_driver", "_read", "_scope")
+
+    def __init__(
+        self,
+        scope: Scope,
+        call: Call,
+        read: Callable[[Call, Settled], Any],
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        self._scope = scope
+        self._call = call
+        self._read = read
+        self._before = before
+        self._driver: Generator[Any, Any, R_co] | None = None
+
+    def _drive(self) -> Generator[Any, Any, R_co]:
+        call = self._call
+        if self._before is not None:
+            self._before()
+        future = self._scope.state.issue(call)
+        spec = call.spec
+        tracker = current_tracker.get() if isinstance(spec, StepSpec) and spec.policy.undo is not None else None
+        if tracker is not None:
+            tracker.track(spec, future, lambda settled: self._read(call, settled))
+            settled = yield from asyncio.shield(future).__await__()
+        else:
+            settled = yield from future.__await__()
+        assert settled is not None
+        return self._read(call, settled)  # type: ignore[no-any-return]
+
+    def _started(self) -> Generator[Any, Any, R_co]:
+        if self._driver is None:
+            self._driver = self._drive()
+        return self._driver
+
+    def __await__(self) -> Generator[Any, Any, R_co]:
+        if self._driver is not None:
+            raise RuntimeError(f"The call of {self._call.name!r} was awaited already; make another with ctx.step(...).")
+        return self._started()
+
+    def send(self, value: Any, /) -> Any:
+        return self._started().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._started().throw(*error)
+
+    def close(self) -> None:
+        self._started().close()
+
+    def __del__(self) -> None:
+        if self._driver is None and not self._scope.state.poisoned:
+            warnings.warn(
+                f"the call of {self._call.name!r} was never awaited, so it was not carried out",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    def __repr__(self) -> str:
+        return f"<call {self._call.id}>"
+
+
+def read_step(scope: Scope) -> Callable[[Call, Settled], Any]:
+    """How a step's outcome becomes a value or an exception."""
+
+    def read(call: Call, settled: Settled) -> Any:
+        if not settled.ok:
+            raise load_error(scope.codec.open(settled.payload))
+        if call.loaded is not MISSING:
+            return call.loaded
+        return call.spec.result.load(scope.codec.open(settled.payload), f"result of step {call.name!r}")
+
+    return read

@@ -1,0 +1,476 @@
+"""A run's state: workflow code between two entries. ``start`` and ``apply`` are the whole of its input.
+
+Law: the same journal gives the same calls and commands, live and in replay, in every process. Entries are applied one at
+a time, in journal order; each is delivered alone, and the loop then spins until nothing is ready (an activation).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, Final
+
+from durable._core import matching
+from durable._core.identity import MAIN_PATH
+from durable._core.loop import WorkflowFuture, WorkflowLoop, WorkflowTask
+from durable._model.commands import Command, MarkPatch
+from durable._model.entries import (
+    AttemptBegun,
+    AttemptFailed,
+    CallKind,
+    CancelAsked,
+    Entry,
+    NotDone,
+    PatchMarked,
+    Settled,
+)
+from durable._model.ids import CallId
+from durable.errors import NonDeterminismError, WorkflowCodeError
+
+__all__ = ["MISSING", "Call", "CallFuture", "Poisoned", "RunFacts", "RunState", "place", "place_text", "timer_print"]
+
+
+class Poisoned(BaseException):
+    """Raised at a call of an evicted run, so that no ``finally`` of user code reaches a step. Never leaves the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run's code may depend on, besides its input and its journal.
+
+    Attributes:
+        seed: Seeds random numbers, uuids and hashes.
+        started_at: Workflow time at position 0.
+        known: Length of the journal that will be replayed.
+        flushed: (activation, count) of fire-and-forget commands that are in the store already.
+        tolerant: Whether entries without a call are set aside rather than reported.
+        unchecked_until: Entries up to this time were copied by a fork; their fingerprints are not compared.
+        deadline: Workflow time at which the run's own time limit cancels it.
+    """
+
+    run: str
+    generation: int
+    seed: str
+    started_at: float
+    known: int = 0
+    flushed: tuple[int, int] = (0, 0)
+    tolerant: bool = False
+    unchecked_until: float = 0.0
+    deadline: float | None = None
+
+
+Place = tuple[CodeType, int]
+MISSING: Final = object()
+DEADLINE: Final = CallId("~/timer/time limit#0")
+
+
+class CallFuture(WorkflowFuture["Settled | None"]):
+    """Where a call's outcome arrives; it tells the run when the code gives up waiting."""
+
+    def __init__(self, state: RunState, call: Call) -> None:
+        super().__init__(loop=state.loop)
+        self._run_state = state
+        self._run_call = call
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self.done():
+            return False
+        self._run_state.abandon(self._run_call)
+        return super().cancel(msg)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A call that was made and awaits its outcome.
+
+    Attributes:
+        spec: What the author's floor needs to carry it out; opaque here.
+        issued_at: Workflow time at which it was made.
+        due: For timers.
+        place: Where it is written.
+        loaded: The round-tripped value of an outcome produced in this process, to spare a second decoding.
+        failed: Attempts that have failed, by committed notes.
+        begun: Highest attempt with a committed begin note.
+        not_done: Highest begun attempt that is established not to have happened.
+        retry_at: Earliest time of the next attempt.
+        progress: Last heartbeat details, committed.
+        last_error: Payload of the last failed attempt.
+        on_abandon: Called when the code gives up waiting.
+    """
+
+    id: CallId
+    kind: CallKind
+    name: str
+    fingerprint: str
+    spec: Any
+    issued_at: float
+    future: CallFuture | None = None
+    handle: asyncio.TimerHandle | None = None
+    due: float | None = None
+    place: Place | None = None
+    loaded: Any = MISSING
+    failed: int = 0
+    begun: int = 0
+    not_done: int = 0
+    retry_at: float | None = None
+    progress: bytes | None = None
+    last_error: bytes | None = None
+    on_abandon: Callable[[], None] | None = None
+
+
+_INNER: Final = ("asyncio", "durable.", "contextlib")
+_OUTER: Final = ("durable.cli",)  # the demo's workflows ship inside the package
+_RAISED_WITH_SYSTEM: Final = (SystemExit, KeyboardInterrupt)
+
+
+class RunState:
+    """One run's code, its pending calls and its unflushed commands.
+
+    Attributes:
+        calls: Pending calls by identity, in the order in which they were made.
+        new_calls: Made since the engine last looked.
+        abandoned_calls: Given up by the code since the engine last looked.
+        fired: Commands not yet flushed.
+        cancel_cause: ``"cancel"`` or ``"timeout"`` once a cancel was applied.
+        finished: The code has come to its end, clean-up included.
+        violation: The first forbidden thing that the code did.
+    """
+
+    def __init__(self, facts: RunFacts) -> None:
+        self.facts = facts
+        self.loop = WorkflowLoop(  # type: ignore[abstract]
+            int(facts.seed[:15] or "1", 16), self._timer_set, self._timer_cancelled, self._violated
+        )
+        self.loop.now = facts.started_at
+        self.position = 0
+        self.calls: dict[CallId, Call] = {}
+        self.new_calls: list[Call] = []
+        self.abandoned_calls: list[Call] = []
+        self.fired: list[Command] = []
+        self.children_started = 0
+        self.cancel_cause: str | None = None
+        self.cancel_payload = b""
+        self.finished = False
+        self.violation: WorkflowCodeError | None = None
+        self.poisoned = False
+        self._abandoned: set[CallId] = set()
+        self._timers: dict[asyncio.TimerHandle, Call] = {}
+        self._aside: dict[CallId, Settled] = {}
+        self._patches: dict[str, bool] = {}
+        self._marked: set[str] = set()
+        self._at = 0.0
+        self._activation = 0
+        self._fired_here = 0
+        self._main: WorkflowTask[Any] | None = None
+        self._ending = False
+        self._flushed = facts.flushed
+
+    # ── input ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, program: Callable[[], Coroutine[Any, Any, Any]], marked: frozenset[str] = frozenset()) -> None:
+        """Run the code from its beginning to its first wait.
+
+        Args:
+            program: Makes the main coroutine.
+            marked: Changes that the journal marks as patched.
+        """
+        self._marked = set(marked)
+        with self.loop.inside():
+            coroutine = program()
+        if self.facts.deadline is not None:
+            limit = Call(DEADLINE, CallKind.TIMER, "time limit", "", None, self.now, due=self.facts.deadline)
+            self.calls[limit.id] = limit
+            self.new_calls.append(limit)
+        self._main = self.loop.create_task(coroutine, context=contextvars.Context())
+        assert self._main.path == MAIN_PATH
+        self._activate()
+
+    def apply(self, entry: Entry, at: float) -> None:
+        """Apply the next journal entry; a settled call or a cancel is delivered and activates the code.
+
+        Raises:
+            NonDeterminismError: The entry does not belong to a call that the code has made.
+        """
+        position = self.position
+        self.position = position + 1
+        self._at = at
+        if at > self.loop.now:
+            self.loop.now = at
+        match entry:
+            case Settled():
+                self._settle(entry, position)
+            case CancelAsked():
+                self._activation, self._fired_here = self.position, 0
+                self._cancel(entry)
+                self._activate()
+            case AttemptFailed():
+                call = self._noted(entry.call, entry.fingerprint, position)
+                if call is not None:
+                    call.failed = max(call.failed, entry.attempt)
+                    call.begun = max(call.begun, entry.attempt)
+                    call.retry_at = self.loop.now + entry.delay_seconds
+                    call.last_error = entry.payload
+                    call.progress = entry.progress if entry.progress is not None else call.progress
+            case AttemptBegun():
+                call = self._noted(entry.call, entry.fingerprint, position)
+                if call is not None:
+                    call.begun = max(call.begun, entry.attempt)
+                    call.progress = entry.progress if entry.progress is not None else call.progress
+            case NotDone():
+                call = self._noted(entry.call, entry.fingerprint, position)
+                if call is not None:
+                    call.not_done = max(call.not_done, entry.attempt)
+            case PatchMarked():
+                self._marked.add(entry.change)
+
+    # ── what the author's floor does ─────────────────────────────────────────────────────────────────────────────
+
+    def identify(self, kind: str, name: str) -> CallId:
+        """Draw the identity of a call that is being written here."""
+        if self.poisoned:
+            raise Poisoned
+        if events._get_running_loop() is not self.loop:
+            raise WorkflowCodeError(
+                "A workflow's Context was used outside its workflow: in a step, in a thread or after the run's end. "
+                "Give steps what they need as arguments, and let them return what the workflow needs."
+            )
+        place = self.loop.place()
+        key = f"{kind}/{name}"
+        occurrence = place.written.get(key, 0)
+        place.written[key] = occurrence + 1
+        return CallId(f"{place.path}/{key}#{occurrence}")
+
+    def issue(self, call: Call) -> CallFuture:
+        """Make a call: from now on an entry may settle it."""
+        if self.poisoned:
+            raise Poisoned
+        future = call.future = CallFuture(self, call)
+        self.calls[call.id] = call
+        self.new_calls.append(call)
+        return future
+
+    def fire(self, command: Command) -> None:
+        """Issue a command that awaits no outcome; one that is in the store already is dropped."""
+        if self.poisoned:
+            raise Poisoned
+        index = self._fired_here
+        self._fired_here = index + 1
+        if (self._activation, index) >= self._flushed:
+            self.fired.append(command)
+
+    def patched(self, change: str) -> bool:
+        """Whether this run takes the new path; decided at the first asking and the same ever after."""
+        if self.poisoned:
+            raise Poisoned
+        known = self._patches.get(change)
+        if known is None:
+            known = change in self._marked or not self.replaying
+            self._patches[change] = known
+            if known and change not in self._marked:
+                self.fire(MarkPatch(change))
+        return known
+
+    def abandon(self, call: Call) -> None:
+        """The code has given up waiting for this call."""
+        if self.calls.pop(call.id, None) is None:
+            return
+        self._abandoned.add(call.id)
+        self.abandoned_calls.append(call)
+        if call.on_abandon is not None and not self.poisoned:
+            call.on_abandon()
+
+    # ── what the engine asks ─────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the code that runs now has run before, as far as the store knows."""
+        return self.position < self.facts.known or self._activation < self._flushed[0]
+
+    @property
+    def in_main_task(self) -> bool:
+        """Whether the main task's code runs now."""
+        return self.loop.place() is self._main
+
+    @property
+    def ending(self) -> bool:
+        """Whether the main task is done and only clean-up goes on."""
+        return self._ending
+
+    @property
+    def now(self) -> float:
+        """Workflow time: the last entry's."""
+        return self.loop.now
+
+    def flushed_now(self) -> tuple[int, int]:
+        """What ``flushed`` becomes when all of ``fired`` is committed."""
+        return (self._activation + 1, 0)
+
+    def flushed_part(self, count: int) -> tuple[int, int]:
+        """What ``flushed`` becomes when only the first ``count`` of ``fired`` are committed."""
+        return (self._activation, self._fired_here - len(self.fired) + count)
+
+    def taken(self, count: int, flushed: tuple[int, int]) -> None:
+        """The first ``count`` of ``fired`` have been committed."""
+        del self.fired[:count]
+        self._flushed = max(self._flushed, flushed)
+
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        """(result, exception) of the main task; only when ``finished``."""
+        assert self._main is not None
+        assert self._main.done()
+        if self._main.cancelled():
+            return None, asyncio.CancelledError()
+        error = self._main.exception()
+        return (None, error) if error is not None else (self._main.result(), None)
+
+    def close(self) -> None:
+        """Evict: poison the context, then close every coroutine here and now, on its own loop (B76, B77)."""
+        self.poisoned = True
+        with self.loop.inside():
+            for task in reversed(self.loop.live_tasks()):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                _close_quietly(task.get_coro())
+            for generator in self.loop.take_generators():
+                try:
+                    _close_quietly(generator.aclose())
+                except RuntimeError:
+                    pass  # it is running or closed already
+        self.loop.drop_ready()
+        self.calls.clear()
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _settle(self, entry: Settled, position: int) -> None:
+        self._activation, self._fired_here = self.position, 0
+        call = self.calls.get(entry.call)
+        if call is None:
+            if entry.call in self._abandoned:
+                return  # given up meanwhile: time has advanced, nothing is delivered
+            if not self.facts.tolerant or self.finished:
+                if self.finished and self.facts.tolerant:
+                    return
+                self._mismatch(entry.call, position, "ended" if self.finished else "absent")
+            self._aside[entry.call] = entry
+            return
+        self._compare(call, entry.fingerprint, position)
+        self._deliver(call, entry)
+        self._activate()
+
+    def _deliver(self, call: Call, entry: Settled) -> None:
+        del self.calls[call.id]
+        if call.id == DEADLINE:
+            self._cancel(CancelAsked("timeout", b""))
+        elif call.handle is not None:
+            self._timers.pop(call.handle, None)
+            self.loop.ready(call.handle)
+        elif call.future is not None and not call.future.done():
+            call.future.set_result(entry)
+
+    def _cancel(self, entry: CancelAsked) -> None:
+        if self.cancel_cause is not None or self._main is None:
+            return
+        self.cancel_cause = entry.cause
+        self.cancel_payload = entry.payload
+        self._main.cancel("the run was cancelled" if entry.cause == "cancel" else "the run's time limit passed")
+
+    def _activate(self) -> None:
+        self.loop.spin()
+        while self._aside:
+            fitting = next((call for call in self._aside if call in self.calls), None)
+            if fitting is None:
+                break
+            entry = self._aside.pop(fitting)
+            self._compare(self.calls[fitting], entry.fingerprint, self.position - 1)
+            self._deliver(self.calls[fitting], entry)
+            self.loop.spin()
+        assert self._main is not None
+        if self._main.done() and not self.finished:
+            self._end()
+
+    def _end(self) -> None:
+        """The main task is done: other tasks are cancelled and spun to quiet; their clean-up may run steps."""
+        if not self._ending:
+            self._ending = True
+            for task in self.loop.live_tasks():
+                task.cancel("the workflow has ended")
+            self.loop.spin()
+        awaited = any(call.kind is not CallKind.SIGNAL and call.id != DEADLINE for call in self.calls.values())
+        if not self.loop.live_tasks() or not awaited:
+            self.finished = True
+            for call in list(self.calls.values()):
+                self.abandon(call)
+
+    def _timer_set(self, when: float, handle: asyncio.TimerHandle) -> None:
+        call = Call(
+            self.identify("timer", "timer"), CallKind.TIMER, "timer", timer_print(when - self.now), None, self.now
+        )
+        call.due, call.handle, call.place = when, handle, place(3)
+        self._timers[handle] = call
+        self.calls[call.id] = call
+        self.new_calls.append(call)
+
+    def _timer_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        call = self._timers.pop(handle, None)
+        if call is not None:
+            self.abandon(call)
+
+    def _violated(self, error: WorkflowCodeError) -> None:
+        if self.violation is None:
+            self.violation = error
+
+    def _noted(self, call_id: CallId, fingerprint: str, position: int) -> Call | None:
+        call = self.calls.get(call_id)
+        if call is None:
+            if call_id not in self._abandoned and not self.facts.tolerant:
+                self._mismatch(call_id, position, "ended" if self.finished else "absent")
+            return None
+        self._compare(call, fingerprint, position)
+        return call
+
+    def _compare(self, call: Call, fingerprint: str, position: int) -> None:
+        if call.fingerprint != fingerprint and self._at > self.facts.unchecked_until:
+            self._mismatch(call.id, position, "arguments", place_text(call.place) or "")
+
+    def _mismatch(self, expected: str, position: int, why: str, found: str | None = None) -> None:
+        if found is None:
+            pending = [(call.id, place_text(call.place)) for call in self.calls.values()]
+            found = (
+                "has ended" if why == "ended" else matching.found_in_code(pending, (c.id for c in self.calls.values()))
+            )
+        problem = matching.Mismatch(self.facts.run, position, expected, found, why)
+        raise NonDeterminismError(matching.report(problem))
+
+
+def timer_print(seconds: float) -> str:
+    """The fingerprint of a timer: how long it runs, in milliseconds."""
+    return str(round(max(seconds, 0.0) * 1000))
+
+
+def place(depth: int) -> Place | None:
+    """The nearest caller outside asyncio and this package, ``depth`` frames up at least."""
+    frame = sys._getframe(depth)
+    for _ in range(12):
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith(_INNER) or module.startswith(_OUTER):
+            return frame.f_code, frame.f_lineno
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return None
+
+
+def place_text(found: Place | None) -> str | None:
+    """``orders.py:31``."""
+    return None if found is None else f"{found[0].co_filename.rsplit('/', 1)[-1]}:{found[1]}"
+
+
+def _close_quietly(coroutine: Any) -> None:
+    try:
+        coroutine.close()
+    except (Exception, Poisoned, GeneratorExit, *_RAISED_WITH_SYSTEM, asyncio.CancelledError):
+        pass  # the run is leaving memory; whatever its clean-up says is not an outcome

@@ -1,0 +1,114 @@
+"""Group commit: while one store transaction is in flight, commits queue; the next transaction takes them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol, final
+
+from durable._engine.weather import Weather
+from durable._model.commits import Commit, Committed
+from durable.clock import Clock
+from durable.errors import StoreError
+from durable.store import Store
+
+_log = logging.getLogger("durable.worker")
+
+__all__ = ["Committer", "Writer"]
+
+_BATCH_MAX = 256
+
+
+class Writer(Protocol):
+    """Somebody with something to write: a runner."""
+
+    def build(self) -> Commit | None:
+        """The next commit; None if there is nothing to write now."""
+        ...
+
+    def committed(self, commit: Commit, answer: Committed) -> None:
+        """The store's answer."""
+        ...
+
+    def broken(self, error: BaseException) -> None:
+        """This writer's commit, and no other, cannot be written."""
+        ...
+
+
+@final
+class Committer:
+    """One per worker and store."""
+
+    def __init__(self, store: Store, weather: Weather, clock: Clock) -> None:
+        self._store = store
+        self._weather = weather
+        self._clock = clock
+        self._dirty: dict[Writer, None] = {}
+        self._wake = asyncio.Event()
+        self.transactions = 0
+        self.commits = 0
+
+    def submit(self, writer: Writer) -> None:
+        """Have ``writer.build()`` called for the next transaction."""
+        self._dirty[writer] = None
+        if not self._wake.is_set():
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._dirty:
+                await self._clock.sleep(0)  # what is ready to finish now joins this transaction
+                batch = self._collect()
+                if batch:
+                    await self._write(batch)
+
+    def _collect(self) -> list[tuple[Writer, Commit]]:
+        batch: list[tuple[Writer, Commit]] = []
+        taken = list(self._dirty)[:_BATCH_MAX]
+        for writer in taken:
+            del self._dirty[writer]
+            try:
+                commit = writer.build()
+            except Exception as error:
+                _guarded_broken(writer, error)
+                continue
+            if commit is not None:
+                batch.append((writer, commit))
+        return batch
+
+    async def _write(self, batch: Sequence[tuple[Writer, Commit]]) -> None:
+        try:
+            answers = await self._weather.through(lambda: self._store.commit([commit for _, commit in batch]))
+        except StoreError:
+            raise
+        except Exception as error:
+            await self._halve(batch, error)
+            return
+        self.transactions += 1
+        self.commits += len(batch)
+        assert len(answers) == len(batch)
+        for (writer, commit), answer in zip(batch, answers, strict=True):
+            try:
+                writer.committed(commit, answer)
+            except Exception as error:
+                _guarded_broken(writer, error)
+
+    async def _halve(self, batch: Sequence[tuple[Writer, Commit]], error: Exception) -> None:
+        """A surprise in a batch: find the one item that causes it; said again, the others are already applied."""
+        if len(batch) == 1:
+            _guarded_broken(batch[0][0], error)
+            return
+        middle = len(batch) // 2
+        await self._write(batch[:middle])
+        await self._write(batch[middle:])
+
+
+def _guarded_broken(writer: Writer, error: BaseException) -> None:
+    try:
+        writer.broken(error)
+    except Exception:
+        _log.exception("A run could not be set aside after an engine error.")

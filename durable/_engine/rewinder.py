@@ -1,0 +1,152 @@
+"""Retry and fork: which entries of an old journal the new one keeps, found by replaying the code (rules 4 and 5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, final
+
+from durable._author.calls import ChildSpec, Scope
+from durable._author.context import Context
+from durable._author.definitions import Workflow
+from durable._core.state import RunState
+from durable._engine import endings
+from durable._engine.guard import activation
+from durable._engine.runner import Runner, run_facts
+from durable._engine.services import Services
+from durable._model.claims import Claim
+from durable._model.commits import Rewound, Running
+from durable._model.entries import CallKind, CancelAsked, Entry, PatchMarked, Settled, decode_entry
+from durable._model.ids import CallId, MessageId, RunId
+from durable._model.runs import NewRun
+from durable.errors import InvalidInput
+from durable.store import Store
+
+__all__ = ["Order", "default_cut", "find_cut", "read_journal", "rewind"]
+
+
+@final
+class Order:
+    """A retry or fork as it lies in the run's row until a worker carries it out."""
+
+    __slots__ = ("cut", "generation", "source")
+
+    def __init__(self, source: str, generation: int, cut: int) -> None:
+        self.source = source
+        self.generation = generation
+        self.cut = cut
+
+    def pack(self) -> bytes:
+        """As bytes, opaque to the store."""
+        return json.dumps({"source": self.source, "generation": self.generation, "cut": self.cut}).encode()
+
+    @staticmethod
+    def unpack(data: bytes) -> Order:
+        """Back from bytes."""
+        fields = json.loads(data)
+        return Order(fields["source"], fields["generation"], fields["cut"])
+
+
+async def read_journal(store: Store, run: str, generation: int) -> list[tuple[Entry, float]]:
+    """All entries of a generation with their times."""
+    found: list[tuple[Entry, float]] = []
+    start: int | None = 0
+    while start is not None:
+        page = await store.journal(RunId(run), generation, start)
+        found += [(decode_entry(row.data), row.at) for row in page.rows]
+        start = page.next
+    return found
+
+
+def default_cut(entries: Sequence[Entry]) -> int:
+    """Where a retry cuts when nobody says: at the cancel, else at the last failure, else at the end."""
+    for position, entry in enumerate(entries):
+        if isinstance(entry, CancelAsked):
+            return position
+    for position in range(len(entries) - 1, -1, -1):
+        entry = entries[position]
+        if isinstance(entry, Settled) and (not entry.ok or entry.kind is CallKind.CHILD):
+            return position
+    return len(entries)
+
+
+def find_cut(entries: Sequence[Entry], asked: str, matches: Any) -> int | None:
+    """The position of the outcome of the call that a person names; None if the journal has none."""
+    for position, entry in enumerate(entries):
+        if isinstance(entry, Settled) and matches(asked, entry.call):
+            return position
+    return None
+
+
+async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Workflow[..., Any]) -> Claim | None:
+    """Carry the order out; the claim as it stands afterwards, None if it was lost."""
+    run = claim.run
+    assert run.rewind is not None
+    order = Order.unpack(run.rewind)
+    rows = await read_journal(services.store, order.source, order.generation)
+    cut_call = _call_of(rows[order.cut][0]) if order.cut < len(rows) else None
+    prefix = [
+        position
+        for position in range(order.cut)
+        if cut_call is None or isinstance(rows[position][0], Settled) or _call_of(rows[position][0]) != cut_call
+    ]
+    state, children = _replayed(claim, services, workflow, [rows[position] for position in prefix])
+    if isinstance(state, InvalidInput):
+        raise state
+    pending = set(state.calls) - {cut_call}
+    survivors = [position for position in range(order.cut + 1, len(rows)) if _call_of(rows[position][0]) in pending]
+    settled = {_call_of(rows[position][0]) for position in survivors if isinstance(rows[position][0], Settled)}
+    again = tuple(child for call, child in children if call not in settled)
+    flushed = state.flushed_now()
+    with activation:
+        state.close()
+    for start in range(0, len(again), 100):
+        answer = await runner.write(runner.next_commit(Running(), children=again[start : start + 100]))
+        if answer.at == 0.0:
+            return None
+    keep = (*prefix, *survivors)
+    unread = _unread(rows, keep) if order.source == run.id else ()
+    answer = await runner.write(
+        runner.next_commit(Rewound(RunId(order.source), order.generation, keep, flushed, unread))
+    )
+    if answer.at == 0.0:
+        return None
+    after = (await services.weather.through(lambda: services.store.get([run.id])))[0]
+    if after is None or after.epoch != run.epoch:
+        return None
+    messages = await services.weather.through(lambda: services.store.messages(run.id))
+    return replace(claim, run=after, messages=tuple(messages))
+
+
+def _replayed(
+    claim: Claim, services: Services, workflow: Workflow[..., Any], rows: Sequence[tuple[Entry, float]]
+) -> tuple[RunState | InvalidInput, list[tuple[CallId, NewRun]]]:
+    run = claim.run
+    facts = replace(
+        run_facts(run, workflow), known=len(rows) + 1, flushed=(len(rows) + 2, 0), unchecked_until=run.at + 1e9
+    )
+    state = RunState(facts)
+    context = Context(Scope(state, services.codec, run.queue, run.priority))
+    program = endings.program(workflow, context, services.codec, claim.input)
+    if isinstance(program, InvalidInput):
+        return program, []
+    with activation:
+        state.start(program, frozenset(entry.change for entry, _ in rows if isinstance(entry, PatchMarked)))
+        for entry, at in rows:
+            state.apply(entry, at)
+    children = [(call.id, call.spec.run) for call in state.calls.values() if isinstance(call.spec, ChildSpec)]
+    return state, children
+
+
+def _call_of(entry: Entry) -> CallId | None:
+    return None if isinstance(entry, CancelAsked | PatchMarked) else entry.call
+
+
+def _unread(rows: Sequence[tuple[Entry, float]], keep: Sequence[int]) -> tuple[MessageId, ...]:
+    kept = set(keep)
+    return tuple(
+        entry.message
+        for position, (entry, _) in enumerate(rows)
+        if position not in kept and isinstance(entry, Settled) and entry.kind is CallKind.SIGNAL and entry.message
+    )

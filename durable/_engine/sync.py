@@ -1,0 +1,125 @@
+"""The blocking twin of the client: an event loop in a thread of its own, for code that has none."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Coroutine, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, final
+
+from durable.errors import DurableError
+
+if TYPE_CHECKING:
+    from durable._engine.client import Client
+    from durable._engine.handle import Handle
+
+T = TypeVar("T")
+
+__all__ = ["SyncClient", "SyncHandle"]
+
+
+@final
+class SyncClient:
+    """``with connect(url).sync as client: client.start(order, ...).result()`` — the same verbs, without await."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> SyncClient:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise DurableError("client.sync would block this event loop; use the client itself, with await.")
+        started = threading.Event()
+
+        def serve() -> None:
+            loop = asyncio.new_event_loop()
+            self._loop = loop
+            asyncio.set_event_loop(loop)
+            loop.call_soon(started.set)
+            loop.run_forever()
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+        self._thread = threading.Thread(target=serve, name="durable-sync", daemon=True)
+        self._thread.start()
+        started.wait()
+        try:
+            self._call(self._client.open())
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._call(self._client.close())
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        assert self._loop is not None
+        assert self._thread is not None
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            work.close()
+            raise DurableError("Use the blocking client inside `with connect(...).sync as client:`.")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def start(self, wf: Any, /, *input: Any, **options: Any) -> SyncHandle:
+        """As ``Client.start``."""
+        return SyncHandle(self, self._call(self._client.start(wf, *input, **options)))
+
+    def handle(self, id: str, wf: Any = None, /) -> SyncHandle:
+        """As ``Client.handle``."""
+        return SyncHandle(self, self._client.handle(id, wf))
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if not inspect.iscoroutinefunction(method):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: self._call(method(*args, **kwargs))
+
+
+@final
+class SyncHandle:
+    """As ``Handle``, without await."""
+
+    def __init__(self, client: SyncClient, handle: Handle[Any]) -> None:
+        self._client = client
+        self._handle = handle
+        self.id = handle.id
+
+    def stream(self, name: str, /, *, start: int = 0) -> Iterator[Any]:
+        """As ``Handle.stream``."""
+        items = aiter(self._handle.stream(name, start=start))
+        while True:
+            try:
+                yield self._client._call(_next(items))
+            except StopAsyncIteration:
+                return
+
+    def fork(self, *, at: str, id: str | None = None) -> SyncHandle:
+        """As ``Handle.fork``."""
+        return SyncHandle(self._client, self._client._call(self._handle.fork(at=at, id=id)))
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._handle, name)
+        if not inspect.iscoroutinefunction(method):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: self._client._call(method(*args, **kwargs))
+
+
+async def _next(items: Any) -> Any:
+    return await anext(items)

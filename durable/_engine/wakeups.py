@@ -1,0 +1,150 @@
+"""Hints that something may have changed, and the shared watch over runs that people wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final, final
+
+from durable._engine.weather import Weather
+from durable._model.ids import RunId
+from durable._model.runs import RunRecord
+from durable.clock import Clock
+from durable.store import Store
+
+__all__ = ["Changes", "RunWatch"]
+
+_UNHINTED_SECONDS: Final = 0.1
+_HINTED_SECONDS: Final = 1.0
+
+
+@final
+class Changes:
+    """One listener on ``store.changes()`` for a client; any number may wait."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self.interval = _HINTED_SECONDS if store.hinted else _UNHINTED_SECONDS
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._task = asyncio.get_running_loop().create_task(self._listen())
+
+    async def stop(self) -> None:
+        """Listen no more; whoever waits goes on."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self.notify()
+
+    def notify(self) -> None:
+        """Something has changed."""
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def future(self) -> asyncio.Future[None]:
+        """Done at the next change. Take it before you look: what changes in between is not missed (B2)."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(future)
+        return future
+
+    async def wait(self, change: asyncio.Future[None], timeout: float) -> None:
+        """Until the change, or ``timeout`` seconds have passed; polling is the correctness path."""
+        timer = asyncio.ensure_future(self._clock.sleep(timeout))
+        try:
+            await asyncio.wait([change, timer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            self._waiters.discard(change)
+            change.cancel()
+
+    async def _listen(self) -> None:
+        async for _ in self._store.changes():
+            self.notify()
+
+
+@final
+class RunWatch:
+    """Everybody in this client who waits for a run to end: one read for all of them, at most one at a time."""
+
+    def __init__(self, store: Store, clock: Clock, changes: Changes, weather: Weather) -> None:
+        self._store = store
+        self._clock = clock
+        self._changes = changes
+        self._weather = weather
+        self._waiting: dict[RunId, list[asyncio.Future[RunRecord | None]]] = {}
+        self._ended: set[RunId] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._poke = asyncio.Event()
+
+    def ended(self, run: RunId) -> None:
+        """A worker in this process has seen this run end."""
+        if run in self._waiting:
+            self._ended.add(run)
+            self._poke.set()
+
+    async def stop(self) -> None:
+        """Let the watch go; whoever still waits is cancelled."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        for futures in self._waiting.values():
+            for future in futures:
+                future.cancel()
+
+    async def until_ended(self, run: RunId) -> RunRecord | None:
+        """The row of the run once it has ended; None if there is no such run."""
+        future: asyncio.Future[RunRecord | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(run, []).append(future)
+        self._ended.add(run)
+        self._poke.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._watch())
+        try:
+            return await future
+        finally:
+            futures = self._waiting.get(run, [])
+            if future in futures:
+                futures.remove(future)
+            if not futures:
+                self._waiting.pop(run, None)
+
+    async def _watch(self) -> None:
+        while self._waiting:
+            change = self._changes.future()
+            self._poke.clear()
+            named, self._ended = self._ended, set()
+            await self._look(list(named & self._waiting.keys()) or list(self._waiting))
+            if self._ended:
+                continue
+            poke = asyncio.ensure_future(self._poke.wait())
+            change.add_done_callback(lambda _: self._poke.set())
+            try:
+                await asyncio.wait(
+                    [poke, asyncio.ensure_future(self._clock.sleep(self._changes.interval))],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                poke.cancel()
+                change.cancel()
+            if not self._ended:
+                await self._clock.sleep(min(0.05, 0.0001 * len(self._waiting)))
+
+    async def _look(self, runs: Sequence[RunId]) -> None:
+        for start in range(0, len(runs), 500):
+            page = runs[start : start + 500]
+            records = await self._weather.through(lambda page=page: self._store.get(page))  # type: ignore[misc]
+            for run, record in zip(page, records, strict=True):
+                if record is None or record.ended:
+                    for future in self._waiting.pop(run, []):
+                        if not future.done():
+                            future.set_result(record)

@@ -1,0 +1,438 @@
+"""A worker: claims runs, works on them, and gives them back. Everything it holds can be lost at any instant."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Literal, final
+
+from durable._author.definitions import Step, Workflow, WorkflowPolicy
+from durable._author.registry import Registry
+from durable._core.state import RunState
+from durable._engine import closer, rewinder
+from durable._engine.client import Client
+from durable._engine.committer import Committer
+from durable._engine.executor import Executor
+from durable._engine.guard import activation
+from durable._engine.retention import Retention
+from durable._engine.runner import Runner
+from durable._engine.services import Services, StoreTime
+from durable._engine.session import Heartbeat, Lease
+from durable._engine.weather import Weather
+from durable._model import defaults
+from durable._model.claims import Claim, Held, Poll, Want, WorkerSession
+from durable._model.duration import Duration, seconds_of
+from durable._model.ids import RunId, SessionId, check_name
+from durable._model.runs import CLOSING_LANE, Lane
+from durable.errors import InvalidInput, NonDeterminismError, StoreError
+
+__all__ = ["Worker"]
+
+_log = logging.getLogger("durable.worker")
+
+
+@final
+class Worker:
+    """Executes runs of the given workflows: ``async with connect(url) as client, Worker(client, workflows=[order]):``.
+
+    Args:
+        client: Whose store it works for. It is opened if it is not yet.
+        workflows: What it can run, each name and version once.
+        steps: What it carries out for other workers (steps declared with ``queue=``).
+        queues: It reads. Default: ``("default",)``.
+        concurrency: Runs that it works on at once. Waiting ones do not count. Default 100.
+        cache: Waiting runs whose state stays in memory. Default 1,000; with 0 every wake-up replays.
+        drain: How long it waits for steps in flight when it stops. Default 30 seconds.
+        lease: Its runs go to others this long after its last sign of life. Default 15 seconds.
+        threads: Plain ``def`` steps that run at once. Default 32.
+        poll: Between looks at the store when nothing hints at work. Default 1 second with hints, else 0.1.
+        heartbeat: ``"thread"``, or ``"task"`` in a simulator.
+        name: For people; by default host and process id.
+
+    Raises:
+        DuplicateRegistration: Two functions have one name and version.
+        InvalidInput: A ``ValueError``: an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        workflows: Sequence[Workflow[..., Any]] = (),
+        steps: Sequence[Step[..., Any]] = (),
+        queues: Sequence[str] = (defaults.QUEUE,),
+        concurrency: int = defaults.CONCURRENCY,
+        cache: int = defaults.CACHE_RUNS,
+        drain: Duration = defaults.DRAIN_SECONDS,
+        lease: Duration = defaults.LEASE_SECONDS,
+        threads: int = 32,
+        poll: Duration | None = None,
+        heartbeat: Literal["thread", "task"] = "thread",
+        name: str | None = None,
+    ) -> None:
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise InvalidInput(f"Worker(concurrency=) is 1 or more, not {concurrency!r}.")
+        if isinstance(queues, str) or not queues:
+            raise InvalidInput(f"Worker(queues=) is a list of queue names, not {queues!r}.")
+        self.registry = Registry()
+        for workflow in workflows:
+            self.registry.add(workflow)
+        for step in steps:
+            self.registry.add_step(step)
+        self.queues = tuple(check_name("queue name", queue) for queue in queues)
+        self.name = name or f"{socket.gethostname()}/{os.getpid()}"
+        self._client = client
+        self._concurrency = concurrency
+        self._cache_size = cache
+        self._drain_seconds = seconds_of(drain, "Worker(drain=)")
+        self._lease_seconds = seconds_of(lease, "Worker(lease=)")
+        self._threads = threads
+        self._poll_seconds = None if poll is None else seconds_of(poll, "Worker(poll=)")
+        self._heartbeat_mode: Literal["thread", "task"] = heartbeat
+        self._held: dict[RunId, Runner] = {}
+        self._cache: OrderedDict[RunId, tuple[int, RunState]] = OrderedDict()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._taking: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._room = asyncio.Event()
+        self._started = False
+        self._ticked = 0.0
+        self._polls = 0
+        self._lonely_waiting: Claim | None = None
+        client.register(self.registry)
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def __aenter__(self) -> Worker:
+        await self._start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT, then drain: steps in flight end and are committed, no new one begins.
+
+        A second signal stops without waiting for them.
+        """
+        loop = asyncio.get_running_loop()
+        second = asyncio.Event()
+
+        def asked() -> None:
+            if self._stopping.is_set():
+                second.set()
+            else:
+                _log.warning(
+                    "Stopping: waiting up to %.0f s for steps in flight. Again to stop now.", self._drain_seconds
+                )
+            self._stopping.set()
+
+        handled: list[signal.Signals] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, asked)
+                handled.append(number)
+        try:
+            await self._start()
+            await self._until_asked()
+        finally:
+            stopping = asyncio.ensure_future(self._stop())
+            hurry = asyncio.ensure_future(second.wait())
+            await asyncio.wait([stopping, hurry], return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                self._drain_seconds = 0.0
+                self._room.set()
+            await stopping
+            hurry.cancel()
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    def stop(self) -> None:
+        """Ask ``run`` to drain and return."""
+        self._stopping.set()
+
+    async def _until_asked(self) -> None:
+        asked = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([asked, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                raise task.exception()  # type: ignore[misc]
+
+    async def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        await self._client.open()
+        clock, store = self._client.clock, self._client.store
+        self._session = WorkerSession(
+            SessionId(clock.token()), self.name, self._lease_seconds, self.registry.pairs(), self.queues
+        )
+        self._weather = Weather(clock)
+        self._time = StoreTime(clock)
+        self._time.heard(await self._weather.through(store.now))
+        self._lease = Lease(clock, self._lease_seconds)
+        self._committer = Committer(store, self._weather, clock)
+        self._executor = Executor(self._client.codec, clock, self._time.now, self._threads)
+        self._services = Services(
+            store,
+            self._client.codec,
+            clock,
+            self.registry,
+            self._time,
+            self._weather,
+            self._committer,
+            self._executor,
+            self._may_begin,
+            self._client.ended,
+        )
+        self._ticked = clock.monotonic()
+        beat_seconds = min(defaults.BEAT_SECONDS, self._lease_seconds / 3)
+        self._heartbeat = Heartbeat(
+            store, self._session, self._lease, clock, lambda: self._ticked, self._heartbeat_mode, beat_seconds
+        )
+        self._heartbeat.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._committer.run(), name="durable-committer"),
+            loop.create_task(self._poll_forever(), name="durable-poll"),
+            loop.create_task(self._sweep_forever(), name="durable-sweep"),
+            loop.create_task(Retention(store, clock).run(), name="durable-retention"),
+        ]
+
+    async def _stop(self) -> None:
+        """Stop claims → drain → stop the heartbeat → leave (B22, B102)."""
+        if not self._started:
+            return
+        self._started = False
+        self._stopping.set()
+        try:
+            await self._drain()
+        finally:
+            for task in (*self._tasks, *self._taking):
+                task.cancel()
+            await asyncio.gather(*self._tasks, *self._taking, return_exceptions=True)
+            for runner in list(self._held.values()):
+                runner.drop()
+            self._forget_cache()
+            self._executor.close()
+            await self._heartbeat.stop()
+            with contextlib.suppress(StoreError):
+                await self._client.store.leave(self._session.id)
+
+    async def _drain(self) -> None:
+        for runner in list(self._held.values()):
+            runner.drain()
+        committer = self._tasks[0]
+        end = self._client.clock.monotonic() + self._drain_seconds
+        while self._held and not committer.done():
+            if self._client.clock.monotonic() >= min(end, self._client.clock.monotonic() + self._drain_seconds):
+                _log.warning("%d runs had steps in flight when the time to drain was over.", len(self._held))
+                return
+            self._room.clear()
+            timer = asyncio.ensure_future(self._client.clock.sleep(0.2))
+            room = asyncio.ensure_future(self._room.wait())
+            await asyncio.wait([timer, room], return_when=asyncio.FIRST_COMPLETED)
+            timer.cancel()
+            room.cancel()
+
+    # ── claims ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _poll_forever(self) -> None:
+        changes = self._client.changes
+        while not self._stopping.is_set():
+            change = changes.future()
+            want = self._want()
+            asked_at = self._client.clock.monotonic()
+            named = {held.run: held.epoch for held in want.held}
+            poll = await self._weather.through(lambda want=want: self._client.store.poll(self._session, want))  # type: ignore[misc]
+            self._lease.renewed(asked_at)
+            self._time.heard(poll.now)
+            self._reconcile(poll, named)
+            if len(poll.claims) >= max(want.limit, 1) and self._free() > 0:
+                change.cancel()
+                continue
+            await self._rest(change, poll)
+
+    async def _rest(self, change: asyncio.Future[None], poll: Poll) -> None:
+        """Until a hint, the next due time, room for more, or the time to look anyway."""
+        seconds = self._poll_seconds if self._poll_seconds is not None else self._client.changes.interval
+        seconds = min(seconds, self._lease_seconds / 3)
+        if poll.next_due_at is not None and self._free() > 0:
+            seconds = min(seconds, max(poll.next_due_at - self._time.now(), 0.0) + 0.001)
+        self._room.clear()
+        full = self._free() == 0
+        waits: list[asyncio.Future[Any]] = [
+            change,
+            asyncio.ensure_future(self._client.clock.sleep(seconds)),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        if full or (poll.next_due_at is not None and poll.next_due_at <= poll.now):
+            waits.append(asyncio.ensure_future(self._room.wait()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _want(self) -> Want:
+        self._polls += 1
+        held = tuple(Held(runner.id, runner.epoch, runner.seen) for runner in self._held.values())
+        waiting = self._lonely_waiting
+        if waiting is not None:
+            held = (*held, Held(waiting.run.id, waiting.run.epoch, waiting.messages[-1].seq if waiting.messages else 0))
+        return Want(f"{self._session.id}/{self._polls}", self._lanes(), self._free(), held)
+
+    def _lanes(self) -> tuple[Lane, ...]:
+        full = self._full_workflows()
+        lanes = [CLOSING_LANE]
+        for queue in self.queues:
+            for name, version in self.registry.pairs():
+                if name in full:
+                    continue
+                lanes.append(Lane(queue, name, version))
+                if version == self.registry.newest(name):
+                    lanes.append(Lane(queue, name, None, version))
+        return tuple(lanes)
+
+    def _full_workflows(self) -> set[str]:
+        """Workflows whose own ``concurrency`` is used up in this process."""
+        running = Counter(runner.workflow.name for runner in self._held.values())
+        return {
+            workflow.name
+            for workflow in self.registry.all()
+            if workflow.policy.concurrency is not None and running[workflow.name] >= workflow.policy.concurrency
+        }
+
+    def _free(self) -> int:
+        if self._stopping.is_set() or self._lonely_waiting is not None:
+            return 0
+        if any(runner.lonely for runner in self._held.values()):
+            return 0
+        free = self._concurrency - len(self._held)
+        limits = [w.policy.concurrency for w in self.registry.all() if w.policy.concurrency is not None]
+        if limits and free > 0:
+            return 1 if len(self._held) else min(free, *limits)
+        return max(free, 0)
+
+    def _reconcile(self, poll: Poll, named: dict[RunId, int]) -> None:
+        for run in poll.lost:
+            runner = self._held.get(run)
+            if runner is not None and runner.epoch == named.get(run):
+                _log.warning("Run %s was taken over by another worker.", run)
+                runner.drop()
+            waiting = self._lonely_waiting
+            if waiting is not None and waiting.run.id == run:
+                self._lonely_waiting = None
+        for message in poll.messages:
+            runner = self._held.get(message.message.run)
+            if runner is not None:
+                runner.receive(message)
+        for claim in poll.claims:
+            if claim.lonely and self._held:
+                self._lonely_waiting = claim  # begun when the runs held now have come to rest
+            else:
+                self._take(claim)
+
+    def _take(self, claim: Claim) -> None:
+        previous = self._held.get(claim.run.id)
+        if previous is not None:
+            if previous.epoch == claim.run.epoch:
+                return  # a repeated poll's claim
+            previous.drop()
+        workflow = self.registry.get(claim.run.workflow, claim.run.version)
+        if workflow is None:
+            workflow = _NOBODY
+        runner = Runner(claim, workflow, self._services, self._gone)
+        self._held[runner.id] = runner
+        if self._stopping.is_set():
+            runner.drain()
+        task = asyncio.get_running_loop().create_task(self._begin(runner, claim, workflow))
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+
+    async def _begin(self, runner: Runner, claim: Claim, workflow: Workflow[..., Any]) -> None:
+        try:
+            if claim.run.closing:
+                if not await closer.close(runner, self._services):
+                    return
+                if claim.run.ended:
+                    runner.drop()
+                    return
+            if claim.run.rewind is not None:
+                rewound = await rewinder.rewind(runner, claim, self._services, workflow)
+                if rewound is None:
+                    runner.drop()
+                    return
+                runner.rebase(rewound)
+        except NonDeterminismError as error:
+            runner.broken(error)
+            return
+        except Exception as error:
+            runner.broken(error)
+            return
+        await runner.begin(self._cached(runner))
+
+    def _cached(self, runner: Runner) -> RunState | None:
+        entry = self._cache.pop(runner.id, None)
+        if entry is None:
+            return None
+        generation, state = entry
+        if generation == runner.run.generation and state.position == runner.run.position:
+            return state
+        with activation:
+            state.close()
+        return None
+
+    def _gone(self, runner: Runner, state: RunState | None) -> None:
+        if self._held.get(runner.id) is runner:
+            del self._held[runner.id]
+        if state is not None:
+            self._keep(runner, state)
+        self._room.set()
+        waiting = self._lonely_waiting
+        if waiting is not None and not self._held:
+            self._lonely_waiting = None
+            self._take(waiting)
+
+    def _keep(self, runner: Runner, state: RunState) -> None:
+        self._cache[runner.id] = (runner.run.generation, state)
+        while len(self._cache) > self._cache_size:
+            _, (_, evicted) = self._cache.popitem(last=False)
+            with activation:
+                evicted.close()
+
+    def _forget_cache(self) -> None:
+        while self._cache:
+            _, (_, state) = self._cache.popitem(last=False)
+            with activation:
+                state.close()
+
+    # ── the small clock of the worker ────────────────────────────────────────────────────────────────────────────
+
+    async def _sweep_forever(self) -> None:
+        clock = self._client.clock
+        while True:
+            await clock.sleep(defaults.STARTED_NOTE_SECONDS)
+            now = self._ticked = clock.monotonic()
+            for runner in list(self._held.values()):
+                runner.sweep(now)
+
+    def _may_begin(self) -> Any:
+        return None if self._lease.holds() else self._lease.wait()
+
+
+async def _nobody(ctx: Any) -> None:
+    """Stands in where only children are to be closed."""
+
+
+_NOBODY: Workflow[..., Any] = Workflow(_nobody, "closing", "1", WorkflowPolicy())

@@ -1,0 +1,155 @@
+"""One connection in one thread of aiosqlite's: each call of the store is one function, run there in one hop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, final
+
+import aiosqlite
+from aiosqlite import core as _core
+
+from durable.clock import Clock
+from durable.errors import StoreError
+from durable_sqlite.failures import is_busy, translate
+
+__all__ = ["Line", "patiently", "write"]
+
+T = TypeVar("T")
+
+BUSY_SECONDS_MAX: Final = 5.0
+_FIRST_SECONDS: Final = 0.001
+_LONGEST_SECONDS: Final = 0.05
+
+
+@final
+class _Slot:
+    """Stands in for the future that aiosqlite answers to, and puts up with a loop that is closed or not there.
+
+    aiosqlite calls ``future.get_loop().call_soon_threadsafe(set, future, value)`` in its thread; with a closed loop that
+    raises, and the thread would be lost together with everything queued behind.
+    """
+
+    __slots__ = ("_done", "_future")
+
+    def __init__(self, future: asyncio.Future[Any] | None = None, done: threading.Event | None = None) -> None:
+        self._future = future
+        self._done = done
+
+    def get_loop(self) -> _Slot:
+        return self
+
+    def call_soon_threadsafe(self, set_it: Callable[[Any, Any], None], _: object, value: object) -> None:
+        if self._done is not None:
+            self._done.set()
+        if self._future is None:
+            return
+        try:
+            self._future.get_loop().call_soon_threadsafe(set_it, self._future, value)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            pass
+
+
+@final
+class Line:
+    """A connection and its thread. Functions run in the order of their calls, whatever loop they came from.
+
+    A cancelled call runs to its end all the same: a write is never left half done.
+    """
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        self._connection: Any = aiosqlite.Connection(connector, 64)
+        self._connector = connector
+        self._raw: sqlite3.Connection | None = None
+        self._pid = os.getpid()
+        self._closing = False
+        thread = self._thread = self._connection if isinstance(self._connection, threading.Thread) else (
+            self._connection._thread
+        )
+        thread.daemon = True  # it must never keep a process from exiting
+        self._gone = threading.Event()
+
+    async def open(self) -> None:
+        """Start the thread and connect in it."""
+        self._thread.start()
+        try:
+            await self._queue(self._connect)
+        except BaseException:
+            self.shut()
+            raise
+
+    def _connect(self) -> None:
+        self._raw = self._connector()
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in the connection's thread.
+
+        Raises:
+            StoreError: The store is closed, or this process is a fork of the one that opened it.
+        """
+        raw = self._raw
+        if self._closing or raw is None or not self._thread.is_alive():
+            if os.getpid() != self._pid:
+                raise StoreError(
+                    f"This store was opened in process {self._pid} and cannot be used in its fork {os.getpid()}. "
+                    "Open a store of its own in each process."
+                )
+            raise StoreError("This store is closed; open it again, or open another on the same URL.")
+        return await self._queue(lambda: work(raw))
+
+    def _queue(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._connection._tx.put_nowait((_Slot(future), function))
+        return future
+
+    def shut(self) -> None:
+        """Have the connection closed and the thread ended after what is queued. Needs no loop and waits for nothing."""
+        if self._closing:
+            return
+        self._closing = True
+        if os.getpid() != self._pid or not self._thread.is_alive():
+            self._gone.set()
+            return
+        put = self._connection._tx.put_nowait
+        put((_Slot(done=self._gone), self._disconnect))
+        # Up to aiosqlite 0.21 the thread ends at a bare mark in its queue, later on at a function that returns it.
+        mark = _core._STOP_RUNNING_SENTINEL
+        put(mark if isinstance(self._connection, threading.Thread) else (_Slot(), lambda: mark))
+
+    def _disconnect(self) -> None:
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            raw.close()
+
+    async def close(self) -> None:
+        """Shut, and wait until the file is let go of."""
+        self.shut()
+        if self._gone.is_set():
+            return
+        await asyncio.get_running_loop().run_in_executor(None, self._gone.wait)
+
+
+def patiently(attempt: Callable[[], T], file: str, clock: Clock, halt: threading.Event) -> T:
+    """Make an attempt, again while the database is busy, with growing pauses and jitter; in the connection's thread.
+
+    Args:
+        attempt: Leaves nothing behind when it fails as busy.
+        halt: Set when the store closes; then nobody waits any longer.
+
+    Raises:
+        Transient: It was busy for ``BUSY_SECONDS_MAX``.
+    """
+    waited, pause = 0.0, _FIRST_SECONDS
+    while True:
+        try:
+            return attempt()
+        except sqlite3.Error as error:
+            if not is_busy(error) or waited >= BUSY_SECONDS_MAX or halt.is_set():
+                raise translate(error, file) from error
+            seconds = pause * (0.5 + clock.random())
+            halt.wait(seconds)
+            waited += seconds
+            pause = min(pause * 1.5, _LONGEST_SECONDS)

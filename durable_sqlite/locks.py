@@ -1,0 +1,121 @@
+"""One locked file per worker session: the operating system lets go of it when, and only when, the process is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+from typing import Final, final
+
+from durable.store import SessionId
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["SessionLocks", "forget", "probe"]
+
+_FLAGS: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def _file(directory: str, session: SessionId) -> str:
+    # Session ids are any text, so the name is a digest.
+    return os.path.join(directory, hashlib.sha256(session.encode()).hexdigest()[:32] + ".lock")
+
+
+def _lock(fd: int) -> bool:
+    """Lock without waiting; False if somebody has it, or if this file system cannot tell."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether the file at this path is still the one that was opened."""
+    try:
+        there, ours = os.lstat(path), os.fstat(fd)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def probe(directory: str, session: SessionId) -> int | None:
+    """The descriptor of a dead session's lock, now ours: proof that its process is gone. None: no proof.
+
+    A file that is missing proves nothing: a store that is closed takes its files away and leaves the lease standing.
+    The caller keeps the descriptor until it has acted on the proof, then hands it to ``forget``.
+    """
+    path = _file(directory, session)
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        return None
+    if _lock(fd) and _is_at(fd, path):
+        return fd
+    os.close(fd)
+    return None
+
+
+def forget(directory: str, session: SessionId, fd: int) -> None:
+    """Take a lock file away. Unlinked first, so that nobody who opened it meanwhile takes its freedom for a death."""
+    with contextlib.suppress(OSError):
+        os.unlink(_file(directory, session))
+    with contextlib.suppress(OSError):
+        os.close(fd)
+
+
+@final
+class SessionLocks:
+    """The locks that this process holds in one directory. Whoever calls holds the hub's lock.
+
+    Where a lock cannot be had (a network file system, no rights), the session lives by its lease alone.
+    """
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory
+        self._held: dict[SessionId, int | None] = {}
+
+    def __contains__(self, session: SessionId) -> bool:
+        return session in self._held
+
+    def hold(self, session: SessionId) -> None:
+        """Take the session's lock, if this process does not have it yet."""
+        if session not in self._held:
+            self._held[session] = None if self._directory is None else self._take(self._directory, session)
+
+    def _take(self, directory: str, session: SessionId) -> int | None:
+        path = _file(directory, session)
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            if os.path.islink(directory):
+                return None
+            fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
+        except OSError:
+            return None
+        if _lock(fd) and _is_at(fd, path):
+            return fd
+        os.close(fd)
+        return None
+
+    def drop(self, session: SessionId) -> None:
+        """The session left."""
+        fd = self._held.pop(session, None)
+        if fd is not None and self._directory is not None:
+            forget(self._directory, session, fd)
+
+    def drop_all(self) -> None:
+        """Every store of this process on this file is closed."""
+        for session in list(self._held):
+            self.drop(session)
+
+    def after_fork(self) -> None:
+        """In a forked child: close the copies, which alone would keep a dead parent's locks. It unlocks nothing."""
+        for fd in self._held.values():
+            if fd is not None:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+        self._held.clear()
