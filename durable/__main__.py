@@ -8,12 +8,12 @@ import sys
 def main() -> int:
     """Run the command line; without the ``cli`` extra, say how to install it."""
     try:
-        import click  # noqa: F401, PLC0415
-        import rich  # noqa: F401, PLC0415
+        import click  # noqa: F401
+        import rich  # noqa: F401
     except ImportError:
         sys.stderr.write("The durable command needs its extra: pip install 'durable-engine[cli]'\n")
         return 2
-    from durable.cli.main import run_cli  # noqa: PLC0415
+    from durable.cli.main import run_cli
 
     return run_cli()
 

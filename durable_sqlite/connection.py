@@ -1,4 +1,7 @@
-"""One connection in one thread of aiosqlite's: each call of the store is one function, run there in one hop."""
+"""One connection in one thread of aiosqlite's: each call of the store is one function, run there in one hop.
+
+What runs in that thread, and how it becomes a transaction, is here too, so that nothing else begins or commits one.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from durable.clock import Clock
 from durable.errors import StoreError
 from durable_sqlite.failures import is_busy, translate
 
-__all__ = ["Line", "patiently", "write"]
+__all__ = ["Line", "Transactions"]
 
 T = TypeVar("T")
 
@@ -91,12 +94,12 @@ class Line:
             StoreError: The store is closed, or this process is a fork of the one that opened it.
         """
         raw = self._raw
-        if self._closing or raw is None or not self._thread.is_alive():
-            if os.getpid() != self._pid:
-                raise StoreError(
-                    f"This store was opened in process {self._pid} and cannot be used in its fork {os.getpid()}. "
-                    "Open a store of its own in each process."
-                )
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"This store was opened in process {self._pid} and cannot be used in its fork {os.getpid()}. "
+                "Open a store of its own in each process."
+            )
+        if self._closing or raw is None:
             raise StoreError("This store is closed; open it again, or open another on the same URL.")
         return await self._queue(lambda: work(raw))
 
@@ -105,16 +108,20 @@ class Line:
         self._connection._tx.put_nowait((_Slot(future), function))
         return future
 
-    def shut(self) -> None:
-        """Have the connection closed and the thread ended after what is queued. Needs no loop and waits for nothing."""
-        if self._closing:
-            return
+    def shut(self, future: asyncio.Future[Any] | None = None) -> None:
+        """Have the connection closed and the thread ended after what is queued. Needs no loop and waits for nothing.
+
+        Args:
+            future: Set once the file is let go of.
+        """
         self._closing = True
         if os.getpid() != self._pid or not self._thread.is_alive():
             self._gone.set()
+            if future is not None:
+                future.set_result(None)
             return
         put = self._connection._tx.put_nowait
-        put((_Slot(done=self._gone), self._disconnect))
+        put((_Slot(future, self._gone), self._disconnect))
         # Up to aiosqlite 0.21 the thread ends at a bare mark in its queue, later on at a function that returns it.
         mark = _core._STOP_RUNNING_SENTINEL
         put(mark if isinstance(self._connection, threading.Thread) else (_Slot(), lambda: mark))
@@ -126,30 +133,101 @@ class Line:
 
     async def close(self) -> None:
         """Shut, and wait until the file is let go of."""
-        self.shut()
-        if self._gone.is_set():
-            return
-        await asyncio.get_running_loop().run_in_executor(None, self._gone.wait)
+        loop = asyncio.get_running_loop()
+        if not self._closing:
+            future = loop.create_future()
+            self.shut(future)
+            await future
+        elif not self._gone.is_set():
+            await loop.run_in_executor(None, self._gone.wait)
 
 
-def patiently(attempt: Callable[[], T], file: str, clock: Clock, halt: threading.Event) -> T:
-    """Make an attempt, again while the database is busy, with growing pauses and jitter; in the connection's thread.
+@final
+class Transactions:
+    """How functions become transactions on one connection; everything here runs in the connection's thread.
 
     Args:
-        attempt: Leaves nothing behind when it fails as busy.
-        halt: Set when the store closes; then nobody waits any longer.
-
-    Raises:
-        Transient: It was busy for ``BUSY_SECONDS_MAX``.
+        file: For messages.
+        synced: Whether this store syncs at all; without, a power loss may cost the last commits.
+        halt: Set when the store closes; then nobody waits for a lock any longer.
     """
-    waited, pause = 0.0, _FIRST_SECONDS
-    while True:
+
+    def __init__(self, file: str, clock: Clock, synced: bool, halt: threading.Event) -> None:
+        self._file = file
+        self._clock = clock
+        self._synced = synced
+        self._halt = halt
+        self._level: bool | None = None
+
+    def write(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T], *, synced: bool = True) -> T:
+        """Run ``body`` in a write transaction, again while the database is busy.
+
+        Args:
+            body: Decides by what it reads in the transaction, and may be run again from the start.
+            synced: Whether a power loss may not undo it.
+
+        Raises:
+            Transient, StoreFull, ReadOnly: Nothing was written.
+            OutcomeUnknown: The commit itself failed.
+        """
+        self._set_level(raw, synced and self._synced)
+        return self.patiently(lambda: self._write(raw, body))
+
+    def read(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``body`` on one unchanging view of the data."""
+        return self.patiently(lambda: self._read(raw, body))
+
+    def _set_level(self, raw: sqlite3.Connection, synced: bool) -> None:
+        # In WAL mode FULL syncs at each commit, and everything before it too; NORMAL syncs at checkpoints only.
+        if self._level is not synced:
+            raw.execute("PRAGMA synchronous = FULL" if synced else "PRAGMA synchronous = NORMAL")
+            self._level = synced
+
+    def _write(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
+        raw.execute("BEGIN IMMEDIATE")
         try:
-            return attempt()
+            result = body(raw)
+        except BaseException:
+            _roll_back(raw)
+            raise
+        try:
+            raw.execute("COMMIT")
         except sqlite3.Error as error:
-            if not is_busy(error) or waited >= BUSY_SECONDS_MAX or halt.is_set():
-                raise translate(error, file) from error
-            seconds = pause * (0.5 + clock.random())
-            halt.wait(seconds)
+            _roll_back(raw)
+            if is_busy(error):
+                raise
+            raise translate(error, self._file, committing=True) from error
+        return result
+
+    def _read(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
+        raw.execute("BEGIN")
+        try:
+            return body(raw)
+        finally:
+            _roll_back(raw)
+
+    def patiently(self, attempt: Callable[[], T]) -> T:
+        """Make an attempt, again while the database is busy, with growing pauses and jitter.
+
+        Args:
+            attempt: Leaves nothing behind when it fails as busy.
+
+        Raises:
+            Transient: It was busy for ``BUSY_SECONDS_MAX``.
+        """
+        waited, pause = 0.0, _FIRST_SECONDS
+        while True:
+            try:
+                return attempt()
+            except sqlite3.Error as error:
+                if not is_busy(error) or waited >= BUSY_SECONDS_MAX or self._halt.is_set():
+                    raise translate(error, self._file) from error
+            seconds = pause * (0.5 + self._clock.random())
+            self._halt.wait(seconds)
             waited += seconds
             pause = min(pause * 1.5, _LONGEST_SECONDS)
+
+
+def _roll_back(raw: sqlite3.Connection) -> None:
+    if raw.in_transaction:
+        raw.execute("ROLLBACK")

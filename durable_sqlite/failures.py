@@ -32,6 +32,7 @@ _TABLE: Final[dict[int, tuple[type[StoreError], str]]] = {
     _FULL: (StoreFull, "cannot grow: the disk or the quota is full. Free some space"),
     _READONLY: (ReadOnly, "cannot be written. Check the permissions of the file and of its directory"),
     _CANTOPEN: (ReadOnly, "cannot be opened. Check that the directory exists, and its permissions"),
+    _IOERR: (Transient, "had an input-output error, and nothing was written. Check the disk"),
     _PERM: (ReadOnly, "cannot be accessed. Check the permissions of the file and of its directory"),
     _AUTH: (ReadOnly, "cannot be accessed. Check the permissions of the file and of its directory"),
     _CORRUPT: (Corrupt, "is damaged. Stop the workers, keep a copy, and restore the file from a backup"),

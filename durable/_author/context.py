@@ -212,7 +212,7 @@ class Context:
     # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def child(self, workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> StepCall[R]:
-        """Start a child run and await its result. Options go through ``workflow.options(id=, on_parent_close=, queue=)``.
+        """Start a child run and await its result. Options: ``workflow.options(id=, on_parent_close=, queue=)``.
 
         Cancelling the await applies the child's close policy to it.
 
@@ -272,8 +272,8 @@ class Context:
         state = self._state
         if state.children_started >= defaults.CHILDREN_MAX:
             raise WorkflowCodeError(
-                f"This run has started {defaults.CHILDREN_MAX} children, which is the limit. Begin its next generation with "
-                "continue_as, or let children start children."
+                f"This run has started {defaults.CHILDREN_MAX} children, which is the limit. Begin its next generation "
+                "with continue_as, or let children start children."
             )
         state.children_started += 1
         state.fire(StartChild(run))

@@ -204,7 +204,7 @@ class Signal(Generic[S]):
 
     __slots__ = ("name", "type", "value_type")
 
-    def __init__(self, name: str, type: type[S] = cast("type[S]", UNSET)) -> None:
+    def __init__(self, name: str, type: type[S] = UNSET) -> None:
         self.name = check_name("signal name", name)
         self.type = type
         self.value_type: ValueType[S] = ValueType.of(Any if type is UNSET else type)

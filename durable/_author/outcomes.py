@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from durable.codec import ValueType, load_error
 from durable.errors import Corrupt, RunCancelled, RunFailed
@@ -42,7 +42,7 @@ def read(raw: bytes) -> tuple[Kind, bytes]:
             raise Corrupt(f"The outcome of a run cannot be read: {raw[:60]!r}.")
 
 
-def result_of(raw: bytes, run: str, type: ValueType[Any]) -> Any:
+def result_of(raw: bytes, run: str, kind_of_result: ValueType[Any]) -> Any:
     """The result, or the error that the outcome stands for.
 
     Raises:
@@ -51,13 +51,10 @@ def result_of(raw: bytes, run: str, type: ValueType[Any]) -> Any:
     """
     kind, rest = read(raw)
     if kind == "completed":
-        return type.load(rest, f"result of run {run}")
+        return kind_of_result.load(rest, f"result of run {run}")
     if kind == "cancelled":
         reason = str(json.loads(rest)) if rest else ""
         raise RunCancelled(f"Run {run} was cancelled" + (f": {reason}" if reason else "") + ".", run)
-    _raise_failed(run, load_error(rest))
-
-
-def _raise_failed(run: str, cause: BaseException) -> NoReturn:
+    cause = load_error(rest)
     name = type(cause).__name__
     raise RunFailed(f"Run {run} failed with {name}: {cause}", run) from cause

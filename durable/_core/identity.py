@@ -1,8 +1,8 @@
 """What a call is called: task path / kind / name # occurrence, fixed where the call is written.
 
 The task path is made of the indices of asyncio tasks in creation order within their parent: ``0`` is the main task,
-``0.2`` its third child. Structure and names, not a global counter: an edit somewhere shifts nothing elsewhere, and after
-a crash no branch can take another branch's result.
+``0.2`` its third child. Structure and names, not a global counter: an edit somewhere shifts nothing elsewhere, and
+after a crash no branch can take another branch's result.
 """
 
 from __future__ import annotations

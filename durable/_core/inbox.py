@@ -1,8 +1,8 @@
 """Which of the waiting messages and due timers become the next entries.
 
 Rule 7: in order of arrival / due time, a message first on a tie; waiters of one name are served in call order. A signal
-may only be the first entry of a commit: what comes before it could make its waiter give up, and the signal would be lost
-(I7).
+may only be the first entry of a commit: what comes before it could make its waiter give up, and the signal would be
+lost (I7).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Law: nothing here waits. ``spin`` runs callbacks until none is ready; what remains is waiting for an entry. Ready
 callbacks run in the order in which they became ready, timers are handed to ``on_timer`` and fire when their entry is
-delivered, tasks know their place in the tree, and tasks and futures hash by creation order, so that sets of them iterate
-alike in every process.
+delivered, tasks know their place in the tree, and tasks and futures hash by creation order, so that sets of them
+iterate alike in every process.
 """
 
 from __future__ import annotations

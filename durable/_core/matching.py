@@ -61,6 +61,7 @@ def report(mismatch: Mismatch) -> str:
     else:
         body = f"the journal has {asked} where the code now {mismatch.found}."
     return (
-        f"{head}{body}\nThe code changed while the run was in flight, or it is not deterministic. Deploy the old code for "
-        f'this run, guard the change with ctx.patched("..."), or register the new code as another version; then resume it.'
+        f"{head}{body}\nThe code changed while the run was in flight, or it is not deterministic. Deploy the old code "
+        'for this run, guard the change with ctx.patched("..."), or register the new code as another version; then '
+        "resume it."
     )

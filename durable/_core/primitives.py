@@ -68,8 +68,8 @@ def refuse_unreplayable_caller(depth: int) -> None:
     for _ in range(depth):
         if frame.f_code in _refused:
             raise WorkflowCodeError(
-                f"asyncio.{frame.f_code.co_name} was imported by name before durable was, so the workflow would run the "
-                "standard one, which cannot be replayed. Import durable first, or write asyncio.wait_for(...) / "
+                f"asyncio.{frame.f_code.co_name} was imported by name before durable was, so the workflow would run "
+                "the standard one, which cannot be replayed. Import durable first, or write asyncio.wait_for(...) / "
                 "asyncio.as_completed(...) with the module's name."
             )
         if frame.f_back is None:

@@ -1,7 +1,7 @@
 """A run's state: workflow code between two entries. ``start`` and ``apply`` are the whole of its input.
 
-Law: the same journal gives the same calls and commands, live and in replay, in every process. Entries are applied one at
-a time, in journal order; each is delivered alone, and the loop then spins until nothing is ready (an activation).
+Law: the same journal gives the same calls and commands, live and in replay, in every process. Entries are applied one
+at a time, in journal order; each is delivered alone, and the loop then spins until nothing is ready (an activation).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["MISSING", "Call", "CallFuture", "Poisoned", "RunFacts", "RunState", 
 
 
 class Poisoned(BaseException):
-    """Raised at a call of an evicted run, so that no ``finally`` of user code reaches a step. Never leaves the engine."""
+    """Raised at a call of an evicted run, so that no ``finally`` of user code reaches a step. Stays in the engine."""
 
 
 @dataclass(frozen=True, slots=True)

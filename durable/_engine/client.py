@@ -12,8 +12,8 @@ from durable._author.definitions import Invocation, Signal, Workflow
 from durable._author.registry import Registry
 from durable._engine.closer import Completion, pack_on_complete
 from durable._engine.handle import Handle, RunSummary, summary
-from durable._engine.wakeups import Changes, RunWatch
-from durable._engine.weather import Weather
+from durable._engine.link import Link
+from durable._engine.sync import SyncClient
 from durable._model import defaults
 from durable._model.duration import Duration, due_seconds, seconds_of
 from durable._model.ids import RunId, check_name
@@ -21,7 +21,7 @@ from durable._model.reads import PurgeQuery, RunQuery
 from durable._model.runs import Created, Creation, NewRun, RunStatus
 from durable.clock import Clock, SystemClock
 from durable.codec import Codec, PayloadHook, ValueType, digest
-from durable.errors import DurableError, InvalidInput, RunConflict, UnknownWorkflow
+from durable.errors import InvalidInput, RunConflict, UnknownWorkflow
 from durable.store import Store
 
 R = TypeVar("R")
@@ -30,7 +30,6 @@ I = TypeVar("I")  # noqa: E741
 Json = Any
 IfExists = Literal["attach", "reject", "replace"]
 State = Literal["pending", "running", "waiting", "paused", "blocked", "completed", "failed", "cancelled"]
-_ATTEMPTS = 12  # a client waits out some seconds of bad weather, then says so
 _JSON: ValueType[Any] = ValueType.of(Any)
 
 __all__ = ["Client", "RunList"]
@@ -54,39 +53,22 @@ class Client:
     """A connection to a store: ``async with connect(url) as client:``."""
 
     def __init__(self, store: Store, *, codec: PayloadHook | None = None, clock: Clock | None = None) -> None:
-        self.store = store
-        self.clock: Clock = SystemClock() if clock is None else clock
-        self.codec = Codec(hook=codec)
-        self.registry = Registry()
-        self.changes = Changes(store, self.clock)
-        self.weather = Weather(self.clock)
-        self.watch = RunWatch(store, self.clock, self.changes, self.weather)
-        self._opened = False
-        self._closed = False
+        self.link = Link(store, Codec(hook=codec), SystemClock() if clock is None else clock)
+
+    @property
+    def store(self) -> Store:
+        """The store that it speaks to."""
+        return self.link.store
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
         """Connect; ``async with`` does it for you. Doing it twice is doing it once."""
-        if self._closed:
-            raise DurableError("This client is closed; connect() again.")
-        if not self._opened:
-            self._opened = True
-            try:
-                await self.weather.through(self.store.open, attempts=_ATTEMPTS)
-            except BaseException:
-                self._opened = False
-                await self.store.close()
-                raise
-            self.changes.start()
+        await self.link.open()
 
     async def close(self) -> None:
         """Let go of the store."""
-        if self._opened and not self._closed:
-            self._closed = True
-            await self.watch.stop()
-            await self.changes.stop()
-            await self.store.close()
+        await self.link.close()
 
     async def __aenter__(self) -> Client:
         await self.open()
@@ -100,11 +82,7 @@ class Client:
     def register(self, registry: Registry) -> None:
         """Let runs be started by name with the checks of these workflows (a Worker does it for its own)."""
         for workflow in registry.all():
-            self.registry.add(workflow)
-
-    def ended(self, run: RunId) -> None:
-        """A worker of this process has seen this run end."""
-        self.watch.ended(run)
+            self.link.registry.add(workflow)
 
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,13 +201,13 @@ class Client:
         if isinstance(workflow, Workflow) and workflow.queue is not None and queue == defaults.QUEUE:
             queue = workflow.queue
         new = NewRun(
-            RunId(check_name("run id", self.clock.token() if id is None else id)),
+            RunId(check_name("run id", self.link.clock.token() if id is None else id)),
             name,
             None if isinstance(wf, str) else version,
             queue,
-            self.codec.seal(raw, f"input of workflow {name!r}"),
+            self.link.codec.seal(raw, f"input of workflow {name!r}"),
             digest(name, raw),
-            self.clock.token(),
+            self.link.clock.token(),
             _priority(priority),
             0.0 if delay is None else seconds_of(delay, "delay"),
             _labels(labels),
@@ -241,13 +219,13 @@ class Client:
                 on_complete.version,
                 on_complete.queue or queue,
                 on_complete_context,
-                self.codec,
+                self.link.codec,
             ),
             _replace_id(if_exists, request_id),
         )
-        created = (await self._weathered(lambda: self.store.create([new])))[0]
+        created = (await self.link.reach(lambda: self.link.store.create([new])))[0]
         _check_conflict(new, created, if_exists)
-        return Handle(self, new.id, workflow if isinstance(workflow, Workflow) else None)
+        return Handle(self.link, new.id, workflow if isinstance(workflow, Workflow) else None)
 
     async def _resolve(self, wf: Any, input: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         if isinstance(wf, Invocation):
@@ -259,7 +237,7 @@ class Client:
         if not isinstance(wf, str):
             raise InvalidInput(f"client.start takes a workflow, workflow.bind(...) or a registered name, not {wf!r}.")
         name = check_name("workflow name", wf)
-        known = self.registry.get(name, None)
+        known = self.link.registry.get(name, None)
         if known is not None:
             args, kwargs = _positional(known, input)
             return known, args, kwargs
@@ -267,20 +245,20 @@ class Client:
         return name, input, {}
 
     async def _require_known(self, name: str) -> None:
-        sessions = await self._weathered(self.store.sessions)
+        sessions = await self.link.reach(self.link.store.sessions)
         names = {workflow for session in sessions for workflow, _ in session.registered}
         if name not in names:
             listed = ", ".join(sorted(n for n in names if not n.startswith("step:"))) or "none"
             raise UnknownWorkflow(
-                f"No worker of this store has ever had a workflow {name!r} (known: {listed}). Start a worker that has it "
-                "first, or pass the workflow itself instead of its name."
+                f"No worker of this store has ever had a workflow {name!r} (known: {listed}). Start a worker that has "
+                "it first, or pass the workflow itself instead of its name."
             )
 
     # ── finding and speaking ─────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, id: str, wf: Workflow[..., R] | None = None, /) -> Handle[R]:
         """The handle of a run; the workflow, if given, types its result. No look at the store."""
-        return Handle(self, RunId(check_name("run id", id)), wf)
+        return Handle(self.link, RunId(check_name("run id", id)), wf)
 
     async def list(
         self,
@@ -308,7 +286,7 @@ class Client:
         query = _query(workflow, status, labels, created_after, created_before, parent, id_prefix, queue)
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= defaults.PAGE_SIZE_MAX:
             raise InvalidInput(f"limit= is 1 to {defaults.PAGE_SIZE_MAX}, not {limit!r}.")
-        page = await self._weathered(lambda: self.store.list(query, limit, cursor))
+        page = await self.link.reach(lambda: self.link.store.list(query, limit, cursor))
         return RunList([summary(record) for record in page.runs], page.cursor)
 
     async def count(
@@ -325,8 +303,7 @@ class Client:
     ) -> int:
         """How many runs fit every condition."""
         query = _query(workflow, status, labels, created_after, created_before, parent, id_prefix, queue)
-        total: int = await self._weathered(lambda: self.store.count(query))
-        return total
+        return await self.link.reach(lambda: self.link.store.count(query))
 
     @overload
     async def signal(self, run_id: str, signal: Signal[S], payload: S, /, *, id: str | None = None) -> None: ...
@@ -364,27 +341,21 @@ class Client:
             )
         bound = None if ended_before is None else due_seconds(ended_before)
         if older_than is not None:
-            edge = await self._weathered(self.store.now) - seconds_of(older_than, "older_than")
+            edge = await self.link.reach(self.link.store.now) - seconds_of(older_than, "older_than")
             bound = edge if bound is None else min(bound, edge)
         query = PurgeQuery(
             bound, False, tuple(RunId(check_name("run id", i)) for i in ids), _name(workflow), _statuses(status), 100
         )
         total = 0
-        while deleted := await self._weathered(lambda: self.store.purge(query)):
+        while deleted := await self.link.reach(lambda: self.link.store.purge(query)):
             total += deleted
         return total
 
     @property
     def sync(self) -> Any:
         """The blocking twin of this client, for code without an event loop: ``with connect(url).sync as client:``."""
-        from durable._engine.sync import SyncClient
 
         return SyncClient(self)
-
-    async def _weathered(self, call: Any) -> Any:
-        if not self._opened:
-            raise DurableError("This client is not open. Use it inside `async with connect(...) as client:`.")
-        return await self.weather.through(call, attempts=_ATTEMPTS)
 
 
 def _positional(workflow: Workflow[..., Any], input: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:

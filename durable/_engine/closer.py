@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, final
 
 from durable._author import outcomes
@@ -64,9 +65,8 @@ async def close(runner: Runner, services: Services) -> bool:
     run, store = runner.run, services.store
     cursor: str | None = None
     while True:
-        at_cursor = cursor
         page = await services.weather.through(
-            lambda: store.list(RunQuery(parent=run.id, statuses=_LIVE), _PAGE, at_cursor)
+            partial(store.list, RunQuery(parent=run.id, statuses=_LIVE), _PAGE, cursor)
         )
         controls = [
             Control(child.id, f"close/{run.id}/{run.generation}", verb)
@@ -74,8 +74,7 @@ async def close(runner: Runner, services: Services) -> bool:
             if (verb := _verb(run, child, services.codec)) is not None
         ]
         if controls:
-            orders = controls
-            await services.weather.through(lambda: store.control(orders))
+            await services.weather.through(partial(store.control, controls))
         cursor = page.cursor
         if cursor is None:
             break

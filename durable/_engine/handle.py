@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from durable._author.definitions import Signal, Workflow
 from durable._author.outcomes import result_of
@@ -14,6 +15,7 @@ from durable._core.identity import matches, name_of
 from durable._core.why import explain
 from durable._engine.endings import cancelled_outcome
 from durable._engine.history import HistoryEntry, history_of
+from durable._engine.link import Link
 from durable._engine.rewinder import Order, default_cut, find_cut, read_journal
 from durable._engine.runner import FORK_LABEL
 from durable._model.controls import (
@@ -36,9 +38,6 @@ from durable._model.messages import Message, MessageKind, Sent
 from durable._model.runs import NewRun, RunRecord, RunStatus, Wait, WaitKind
 from durable.codec import ValueType, dump_error
 from durable.errors import InvalidInput, RunConflict, RunEnded, RunNotFound, StoreFull
-
-if TYPE_CHECKING:
-    from durable._engine.client import Client
 
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
@@ -96,9 +95,9 @@ class RunSummary:
 class Handle(Generic[R_co]):
     """One run: ``await handle.result()``, ``await handle.signal(...)``, ``await handle.cancel()`` and so on."""
 
-    def __init__(self, client: Client, id: RunId, workflow: Workflow[..., R_co] | None) -> None:
+    def __init__(self, link: Link, id: RunId, workflow: Workflow[..., R_co] | None) -> None:
         self.id: str = id
-        self._client = client
+        self._link = link
         self._workflow = workflow
 
     def __repr__(self) -> str:
@@ -113,7 +112,7 @@ class Handle(Generic[R_co]):
             RunNotFound: There is no such run.
         """
         record = await self._record()
-        now = await self._client._weathered(self._client.store.now)
+        now = await self._link.reach(self._link.store.now)
         return Status(
             record.status.value,
             [described(wait, now) for wait in record.waits] if not record.ended else [],
@@ -143,8 +142,8 @@ class Handle(Generic[R_co]):
         return await self._outcome()
 
     async def _wait_ended(self, seconds: float | None) -> RunRecord | None:
-        ending = asyncio.ensure_future(self._client.watch.until_ended(RunId(self.id)))
-        timer = None if seconds is None else asyncio.ensure_future(self._client.clock.sleep(seconds))
+        ending = asyncio.ensure_future(self._link.watch.until_ended(RunId(self.id)))
+        timer = None if seconds is None else asyncio.ensure_future(self._link.clock.sleep(seconds))
         try:
             await asyncio.wait([ending] if timer is None else [ending, timer], return_when=asyncio.FIRST_COMPLETED)
             if not ending.done():
@@ -159,44 +158,44 @@ class Handle(Generic[R_co]):
                 timer.cancel()
 
     async def _outcome(self) -> R_co:
-        sealed = await self._client._weathered(lambda: self._client.store.outcome(RunId(self.id)))
+        sealed = await self._link.reach(lambda: self._link.store.outcome(RunId(self.id)))
         if sealed is None:
             raise self._not_found()
         workflow = self._workflow
         if workflow is None:
             record = await self._record()
-            workflow = self._client.registry.get(record.workflow, record.version)
+            workflow = self._link.registry.get(record.workflow, record.version)
         kind: ValueType[Any] = _JSON if workflow is None else workflow.arguments.result
-        result: R_co = result_of(self._client.codec.open(sealed), self.id, kind)
+        result: R_co = result_of(self._link.codec.open(sealed), self.id, kind)
         return result
 
     async def values(self) -> Mapping[str, Json]:
         """What the run has published with ``ctx.set``."""
-        sealed = await self._client._weathered(lambda: self._client.store.values(RunId(self.id)))
-        return {key: _JSON.load(self._client.codec.open(data), f"value {key!r}") for key, data in sealed.items()}
+        sealed = await self._link.reach(lambda: self._link.store.values(RunId(self.id)))
+        return {key: _JSON.load(self._link.codec.open(data), f"value {key!r}") for key, data in sealed.items()}
 
     async def history(self) -> list[HistoryEntry]:
         """The journal of the current generation, for people."""
         record = await self._record()
         entries = await self._journal(record)
-        return history_of(entries, self._client.codec)
+        return history_of(entries, self._link.codec)
 
     async def explain(self) -> str:
         """One sentence, from the store alone: what the run waits for, and what to do about it."""
         record = await self._record()
-        sessions = await self._client._weathered(self._client.store.sessions)
-        return explain(record, sessions, await self._client._weathered(self._client.store.now))
+        sessions = await self._link.reach(self._link.store.sessions)
+        return explain(record, sessions, await self._link.reach(self._link.store.now))
 
     async def stream(self, name: str, /, *, start: int = 0) -> AsyncIterator[Json]:
         """Items of a durable stream from offset ``start`` on, as they come; ends when the run has ended."""
         check_name("stream name", name)
-        client = self._client
+        link = self._link
         offset = start
         while True:
-            change = client.changes.future()
-            page = await client._weathered(lambda at=offset: client.store.stream(RunId(self.id), name, at))
+            change = link.changes.future()
+            page = await link.reach(partial(link.store.stream, RunId(self.id), name, offset))
             for item in page.items:
-                yield _JSON.load(client.codec.open(item), f"item of stream {name!r}")
+                yield _JSON.load(link.codec.open(item), f"item of stream {name!r}")
             offset = page.next
             if page.ended and not page.items:
                 change.cancel()
@@ -204,9 +203,9 @@ class Handle(Generic[R_co]):
             if page.items:
                 change.cancel()
                 continue
-            if not page.ended and (await client._weathered(lambda: client.store.get([RunId(self.id)])))[0] is None:
+            if not page.ended and (await link.reach(lambda: link.store.get([RunId(self.id)])))[0] is None:
                 raise self._not_found()
-            await client.changes.wait(change, client.changes.interval)
+            await link.changes.wait(change, link.changes.interval)
 
     # ── speaking ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -227,15 +226,15 @@ class Handle(Generic[R_co]):
         """
         named = signal if isinstance(signal, Signal) else Signal[Any](signal)
         raw = named.value_type.dump(payload, f"signal {named.name!r}")
-        message_id = check_name("signal id", self._client.clock.token() if id is None else id)
+        message_id = check_name("signal id", self._link.clock.token() if id is None else id)
         message = Message(
             RunId(self.id),
             MessageId(f"sig/{message_id}") if len(message_id) < 240 else MessageId(message_id),
             MessageKind.SIGNAL,
             named.name,
-            self._client.codec.seal(raw, f"signal {named.name!r}"),
+            self._link.codec.seal(raw, f"signal {named.name!r}"),
         )
-        sent = (await self._client._weathered(lambda: self._client.store.send([message])))[0]
+        sent = (await self._link.reach(lambda: self._link.store.send([message])))[0]
         if sent is Sent.NOT_FOUND:
             raise self._not_found()
         if sent is Sent.ENDED:
@@ -250,14 +249,14 @@ class Handle(Generic[R_co]):
         Raises:
             RunEnded: It has completed or failed.
         """
-        codec = self._client.codec
+        codec = self._link.codec
         payload = codec.seal(_JSON.dump(reason, "cancel reason"), "cancel reason")
         answer = await self._control(Cancel(reason, payload, cancelled_outcome(codec, reason)))
         self._check(answer, "cancelled")
 
     async def terminate(self, reason: str = "") -> None:
         """End the run now, without its clean-up: status ``cancelled``, marked terminated."""
-        answer = await self._control(Terminate(reason, cancelled_outcome(self._client.codec, reason)))
+        answer = await self._control(Terminate(reason, cancelled_outcome(self._link.codec, reason)))
         self._check(answer, "terminated")
 
     async def pause(self) -> None:
@@ -323,7 +322,7 @@ class Handle(Generic[R_co]):
         """
         record = await self._record()
         order = await self._order(record, at)
-        new_id = RunId(check_name("run id", self._client.clock.token() if id is None else id))
+        new_id = RunId(check_name("run id", self._link.clock.token() if id is None else id))
         labels = {**record.labels, FORK_LABEL: self.id}
         new = NewRun(
             new_id,
@@ -340,19 +339,19 @@ class Handle(Generic[R_co]):
         if answer.outcome is VerbOutcome.EXISTS:
             raise RunConflict(f"Run {new_id} exists already.", new_id)
         self._check(answer, "forked")
-        return Handle(self._client, new_id, self._workflow)
+        return Handle(self._link, new_id, self._workflow)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _record(self) -> RunRecord:
-        record: RunRecord | None = (await self._client._weathered(lambda: self._client.store.get([RunId(self.id)])))[0]
+        record: RunRecord | None = (await self._link.reach(lambda: self._link.store.get([RunId(self.id)])))[0]
         if record is None:
             raise self._not_found()
         return record
 
     async def _journal(self, record: RunRecord) -> list[tuple[Entry, float]]:
-        entries: list[tuple[Entry, float]] = await self._client._weathered(
-            lambda: read_journal(self._client.store, record.id, record.generation)
+        entries: list[tuple[Entry, float]] = await self._link.reach(
+            lambda: read_journal(self._link.store, record.id, record.generation)
         )
         return entries
 
@@ -365,9 +364,9 @@ class Handle(Generic[R_co]):
         return Order(record.id, record.generation, cut)
 
     async def _control(self, verb: Verb) -> Controlled:
-        request = Control(RunId(self.id), self._client.clock.token(), verb)
-        answer: Controlled = (await self._client._weathered(lambda: self._client.store.control([request])))[0]
-        self._client.changes.notify()
+        request = Control(RunId(self.id), self._link.clock.token(), verb)
+        answer: Controlled = (await self._link.reach(lambda: self._link.store.control([request])))[0]
+        self._link.changes.notify()
         return answer
 
     def _check(self, answer: Controlled, done: str) -> None:
@@ -394,7 +393,7 @@ class Handle(Generic[R_co]):
     def _settlement(self, begun: AttemptBegun, result: Any, error: BaseException | None, not_done: bool) -> Entry:
         if not_done:
             return NotDone(begun.call, begun.fingerprint, begun.attempt)
-        codec = self._client.codec
+        codec = self._link.codec
         if error is not None:
             payload = codec.seal(dump_error(error), "settle error")
             return Settled(CallKind.STEP, begun.call, begun.fingerprint, False, payload, begun.attempt)

@@ -23,8 +23,8 @@ class HistoryEntry:
     Attributes:
         position: In the journal.
         at: When it was committed.
-        event: ``step_completed``, ``step_failed``, ``attempt_failed``, ``attempt_begun``, ``not_done``, ``timer_fired``,
-            ``signal_received``, ``child_ended``, ``cancelled``, ``timed_out`` or ``patched``.
+        event: ``step_completed``, ``step_failed``, ``attempt_failed``, ``attempt_begun``, ``not_done``,
+            ``timer_fired``, ``signal_received``, ``child_ended``, ``cancelled``, ``timed_out`` or ``patched``.
         name: Of the step, timer, signal, child or change.
         call: Identity of the call.
         attempt: For steps.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final, assert_never, final
 
 from durable._author.calls import ChildSpec, Scope, SignalSpec, StepSpec
@@ -166,8 +167,7 @@ class Runner:
         entries: list[tuple[Entry, float]] = []
         start: int | None = 0 if run.position else None
         while start is not None and len(entries) < run.position:
-            at_position = start
-            page = await self._services.weather.through(lambda: store.journal(run.id, run.generation, at_position))
+            page = await self._services.weather.through(partial(store.journal, run.id, run.generation, start))
             entries += [(decode_entry(row.data), row.at) for row in page.rows]
             start = page.next
         marked = frozenset(entry.change for entry, _ in entries if isinstance(entry, PatchMarked))
@@ -201,8 +201,8 @@ class Runner:
             entry = await self._services.executor.check(call, key)
             if entry is None:
                 reason = (
-                    f"the outcome of step {call.name!r} is unknown: its worker died in the middle of attempt {call.begun}, "
-                    f"and effect='at_most_once' forbids to repeat it (idempotency key {key})"
+                    f"the outcome of step {call.name!r} is unknown: its worker died in the middle of attempt "
+                    f"{call.begun}, and effect='at_most_once' forbids to repeat it (idempotency key {key})"
                 )
                 self._block("unknown_outcome", reason, call.id)
                 return

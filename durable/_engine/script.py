@@ -59,7 +59,7 @@ async def _run(wf: Any, input: tuple[Any, ...], id: str | None, store: str | Non
 
 async def _until_blocked(client: Any, run: RunId) -> None:
     while True:
-        record = (await client._weathered(lambda: client.store.get([run])))[0]
+        record = (await client.link.reach(lambda: client.link.store.get([run])))[0]
         if record is not None and record.status is RunStatus.BLOCKED:
             kinds: dict[str, type[Exception]] = {
                 "non_determinism": NonDeterminismError,
@@ -68,4 +68,4 @@ async def _until_blocked(client: Any, run: RunId) -> None:
             message = await client.handle(run).explain()
             kind = kinds.get(record.blocked_kind or "")
             raise RunBlocked(message, run) if kind is None else kind(record.blocked or message)
-        await client.clock.sleep(0.2)
+        await client.link.clock.sleep(0.2)

@@ -7,13 +7,10 @@ import inspect
 import threading
 from collections.abc import Coroutine, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import Any, TypeVar, final
 
+from durable._engine.handle import Handle
 from durable.errors import DurableError
-
-if TYPE_CHECKING:
-    from durable._engine.client import Client
-    from durable._engine.handle import Handle
 
 T = TypeVar("T")
 
@@ -24,7 +21,7 @@ __all__ = ["SyncClient", "SyncHandle"]
 class SyncClient:
     """``with connect(url).sync as client: client.start(order, ...).result()`` — the same verbs, without await."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -89,6 +89,7 @@ class Worker:
         self.queues = tuple(check_name("queue name", queue) for queue in queues)
         self.name = name or f"{socket.gethostname()}/{os.getpid()}"
         self._client = client
+        self._link = client.link
         self._concurrency = concurrency
         self._cache_size = cache
         self._drain_seconds = seconds_of(drain, "Worker(drain=)")
@@ -173,7 +174,7 @@ class Worker:
             return
         self._started = True
         await self._client.open()
-        clock, store = self._client.clock, self._client.store
+        clock, store = self._link.clock, self._link.store
         self._session = WorkerSession(
             SessionId(clock.token()), self.name, self._lease_seconds, self.registry.pairs(), self.queues
         )
@@ -182,10 +183,10 @@ class Worker:
         self._time.heard(await self._weather.through(store.now))
         self._lease = Lease(clock, self._lease_seconds)
         self._committer = Committer(store, self._weather, clock)
-        self._executor = Executor(self._client.codec, clock, self._time.now, self._threads)
+        self._executor = Executor(self._link.codec, clock, self._time.now, self._threads)
         self._services = Services(
             store,
-            self._client.codec,
+            self._link.codec,
             clock,
             self.registry,
             self._time,
@@ -193,7 +194,7 @@ class Worker:
             self._committer,
             self._executor,
             self._may_begin,
-            self._client.ended,
+            self._link.watch.ended,
         )
         self._ticked = clock.monotonic()
         beat_seconds = min(defaults.BEAT_SECONDS, self._lease_seconds / 3)
@@ -227,19 +228,19 @@ class Worker:
             self._executor.close()
             await self._heartbeat.stop()
             with contextlib.suppress(StoreError):
-                await self._client.store.leave(self._session.id)
+                await self._link.store.leave(self._session.id)
 
     async def _drain(self) -> None:
         for runner in list(self._held.values()):
             runner.drain()
         committer = self._tasks[0]
-        end = self._client.clock.monotonic() + self._drain_seconds
+        end = self._link.clock.monotonic() + self._drain_seconds
         while self._held and not committer.done():
-            if self._client.clock.monotonic() >= min(end, self._client.clock.monotonic() + self._drain_seconds):
+            if self._link.clock.monotonic() >= min(end, self._link.clock.monotonic() + self._drain_seconds):
                 _log.warning("%d runs had steps in flight when the time to drain was over.", len(self._held))
                 return
             self._room.clear()
-            timer = asyncio.ensure_future(self._client.clock.sleep(0.2))
+            timer = asyncio.ensure_future(self._link.clock.sleep(0.2))
             room = asyncio.ensure_future(self._room.wait())
             await asyncio.wait([timer, room], return_when=asyncio.FIRST_COMPLETED)
             timer.cancel()
@@ -248,13 +249,13 @@ class Worker:
     # ── claims ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _poll_forever(self) -> None:
-        changes = self._client.changes
+        changes = self._link.changes
         while not self._stopping.is_set():
             change = changes.future()
             want = self._want()
-            asked_at = self._client.clock.monotonic()
+            asked_at = self._link.clock.monotonic()
             named = {held.run: held.epoch for held in want.held}
-            poll = await self._weather.through(lambda want=want: self._client.store.poll(self._session, want))  # type: ignore[misc]
+            poll = await self._weather.through(lambda want=want: self._link.store.poll(self._session, want))  # type: ignore[misc]
             self._lease.renewed(asked_at)
             self._time.heard(poll.now)
             self._reconcile(poll, named)
@@ -265,7 +266,7 @@ class Worker:
 
     async def _rest(self, change: asyncio.Future[None], poll: Poll) -> None:
         """Until a hint, the next due time, room for more, or the time to look anyway."""
-        seconds = self._poll_seconds if self._poll_seconds is not None else self._client.changes.interval
+        seconds = self._poll_seconds if self._poll_seconds is not None else self._link.changes.interval
         seconds = min(seconds, self._lease_seconds / 3)
         if poll.next_due_at is not None and self._free() > 0:
             seconds = min(seconds, max(poll.next_due_at - self._time.now(), 0.0) + 0.001)
@@ -273,7 +274,7 @@ class Worker:
         full = self._free() == 0
         waits: list[asyncio.Future[Any]] = [
             change,
-            asyncio.ensure_future(self._client.clock.sleep(seconds)),
+            asyncio.ensure_future(self._link.clock.sleep(seconds)),
             asyncio.ensure_future(self._stopping.wait()),
         ]
         if full or (poll.next_due_at is not None and poll.next_due_at <= poll.now):
@@ -420,7 +421,7 @@ class Worker:
     # ── the small clock of the worker ────────────────────────────────────────────────────────────────────────────
 
     async def _sweep_forever(self) -> None:
-        clock = self._client.clock
+        clock = self._link.clock
         while True:
             await clock.sleep(defaults.STARTED_NOTE_SECONDS)
             now = self._ticked = clock.monotonic()

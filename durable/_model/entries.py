@@ -82,7 +82,7 @@ class AttemptFailed:
 
 @dataclass(slots=True)
 class AttemptBegun:
-    """A note: an attempt has begun (write-ahead for at-most-once steps, lazy for slow ones), with its progress so far."""
+    """A note: an attempt has begun (write-ahead for at-most-once steps, lazy for slow ones), with its progress."""
 
     call: CallId
     fingerprint: str

@@ -114,7 +114,7 @@ def next_delay(policy: Retry, error: BaseException, failure: Failure) -> float |
     """
     if policy.max_attempts is not None and failure.attempt >= policy.max_attempts:
         return None
-    if isinstance(error, NonRetryable) or isinstance(error, policy.give_up_on):
+    if isinstance(error, (NonRetryable, *policy.give_up_on)):
         return None
     if not isinstance(error, RetryAfter) and not isinstance(error, policy.retry_on):
         return None

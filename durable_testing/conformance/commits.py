@@ -74,6 +74,16 @@ class Commits(Bench):
         (letter,) = await self.store.messages(RunId("r"), unread_only=False)
         assert (letter.consumed, letter.dead, letter.message.payload) == (True, "nobody can read it", ALL_BYTES)
 
+    async def test_consuming_a_message_again_changes_nothing(self) -> None:
+        grip = await self.grip()
+        await self.send("m1")
+        await self.send("m2")
+        await grip.commit(b"e", consumed=("m1", "m1"), dead=(DeadLetter(MessageId("m2"), "first"),))
+        before = await self.store.messages(RunId("r"), unread_only=False)
+        again = tuple(DeadLetter(MessageId(id), "second") for id in ("m1", "m2"))
+        await grip.commit(b"e", consumed=("m1", "m2"), dead=again)
+        assert list(await self.store.messages(RunId("r"), unread_only=False)) == list(before)
+
     async def test_values_are_kept_by_key_and_later_ones_win(self) -> None:
         grip = await self.grip()
         await grip.commit(values=(("k", b"1"), ("empty", b""), ("k", b"2")))

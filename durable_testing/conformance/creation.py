@@ -115,6 +115,7 @@ class CreationOfRuns(Bench):
         assert (row.status, row.generation, row.position, row.flushed) == (RunStatus.PENDING, 2, 0, (0, 0))
         assert (row.seed, row.digest, dict(row.labels)) == ("s2", "d2", {"new": "1"})
         assert (row.owner, row.due_at, row.started_at, row.strikes) == (None, self.clock.now(), None, 0)
+        assert row.epoch > grip.epoch
         assert await self.store.input(RunId("r")) == b""
         assert await self.store.values(RunId("r")) == {}
         assert list(await self.unread()) == []

@@ -1,6 +1,6 @@
 """The differential test: random operations of two sessions, answered alike by an adapter and by the memory model (I28).
 
-What the protocol leaves open is put aside before answers are compared (``_plain``): the words with which a store blocks
+What the protocol leaves open is put aside before answers are compared (``plain``): the words with which a store blocks
 a run whose crash budget is spent, the names of CANCEL and PAUSE messages, whether a repeated commit reports its
 children as created or existing, and the order of what a poll says of different runs.
 """
@@ -22,7 +22,6 @@ from durable.store import (
     Cancel,
     Closed,
     Commit,
-    Committed,
     Continued,
     Control,
     DeadLetter,
@@ -30,7 +29,6 @@ from durable.store import (
     Ended,
     Fork,
     Held,
-    InboxMessage,
     Lane,
     Message,
     MessageId,
@@ -53,7 +51,6 @@ from durable.store import (
     RunRecord,
     RunStatus,
     SessionId,
-    SessionRecord,
     Settle,
     Store,
     Terminate,
@@ -68,6 +65,7 @@ from durable.store import (
 )
 from durable_testing.clock import ManualClock
 from durable_testing.conformance.bench import Bench
+from durable_testing.conformance.plain import plain
 from durable_testing.memory import MemoryStore
 
 __all__ = ["DifferentialContract"]
@@ -176,7 +174,7 @@ class Race:
         """Ask both; the answers must be the same. Returns the model's."""
         expected = await ask(self.model)
         answer = await ask(self.stores[worker])
-        assert _plain(answer) == _plain(expected)
+        assert plain(answer) == plain(expected)
         return expected
 
     def fresh(self, what: str) -> str:
@@ -185,7 +183,7 @@ class Race:
 
     async def begin(self) -> None:
         """Something to work on from the start."""
-        for n, id in enumerate(RUNS):
+        for n in range(len(RUNS)):
             await self._create(Step("create", n, 0, 3 * (n % 2), 2 + 2 * n, 0))
 
     async def take(self, step: Step) -> None:
@@ -270,6 +268,10 @@ class Race:
             if isinstance(asked.then, Rewound):
                 grip.position = len(asked.then.keep)
                 grip.rewind = False
+            elif not isinstance(asked.then, Running | Closed) or grip.ended:
+                mine.pop(grip.run, None)
+        elif answer.verdict is Verdict.LEASE_LOST and step.twist > 3:  # below, it was a lie; or a zombie goes on
+            mine.pop(grip.run, None)
 
     async def asked(self, step: Step, grip: Grip) -> Commit:
         then = await self.then(step, grip)
@@ -472,35 +474,3 @@ async def _all_pages(query: RunQuery, store: Store) -> list[RunRecord]:
         cursor = page.cursor
         if cursor is None:
             return found
-
-
-def _plain(answer: object) -> object:
-    """The answer without what the protocol leaves open."""
-    match answer:
-        case RunRecord(blocked_kind="crash_budget"):
-            return replace(answer, blocked="some words" if answer.blocked else None, labels=dict(answer.labels))
-        case RunRecord():
-            return replace(answer, labels=dict(answer.labels))
-        case InboxMessage(message=Message(kind=MessageKind.CANCEL | MessageKind.PAUSE)):
-            return replace(answer, message=replace(answer.message, name=""), dead=_dead(answer.dead))
-        case InboxMessage():
-            return replace(answer, dead=_dead(answer.dead))
-        case Committed(verdict=Verdict.ALREADY_APPLIED):
-            return answer.at, answer.now, [(child.digest, child.parent, child.status) for child in answer.children]
-        case Poll():
-            claims = [(_plain(one.run), one.input, _plain(one.messages), one.lonely) for one in answer.claims]
-            messages = sorted(answer.messages, key=lambda one: (one.message.run, one.seq))
-            return answer.now, claims, _plain(messages), sorted(answer.lost), answer.next_due_at
-        case SessionRecord():
-            return answer
-        case list() | tuple():
-            return [_plain(one) for one in answer]
-        case dict():
-            return dict(answer)
-        case _:
-            return answer
-
-
-def _dead(reason: str | None) -> str | None:
-    """A replaced run's unread letters are dead for reasons in a store's own words."""
-    return reason if reason in (None, "dead") else "some words"

@@ -61,11 +61,9 @@ class Generations(Bench):
     async def test_workflow_time_does_not_go_back_over_generations(self) -> None:
         grip = await self.grip()
         self.clock.advance(100)
-        first = await grip.commit(b"e", then=Continued("work", "1", b"", "d", "s"))
+        first = await grip.commit(b"e")
         self.clock.jump(-50)
-        self.clock.advance(10)
-        assert await self.worker("w2").claim() == []  # due at an instant that the clock has yet to reach again
-        self.clock.advance(40)
+        await grip.commit(then=Continued("work", "1", b"", "d", "s"))
         claim = (await self.worker("w2").one()).claim
         assert claim.run.started_at == claim.run.at == first.at
 

@@ -38,6 +38,14 @@ class Lanes(Bench):
         lanes = (LANE, Lane("default", "work", "2"), CLOSING_LANE)
         assert [grip.run for grip in await self.worker().claim(lanes=lanes)] == ["c", "b", "a"]
 
+    async def test_the_earliest_due_comes_first_whatever_its_lane(self) -> None:
+        await self.create("second", delay_seconds=2.0)
+        await self.create("first", version="2", delay_seconds=1.0)
+        await self.create("third", queue="other", delay_seconds=3.0)
+        self.clock.advance(5)
+        lanes = (Lane("other", "work", "1"), LANE, Lane("default", "work", "2"))
+        assert [grip.run for grip in await self.worker().claim(2, lanes=lanes)] == ["first", "second"]
+
     async def test_no_lanes_no_claims(self) -> None:
         await self.create()
         poll = await self.worker().poll(lanes=())

@@ -237,6 +237,7 @@ class Verbs(Bench):
         grip = await self.worker("w2").one()
         assert (await self.control(Retry(b"order"))).outcome is VerbOutcome.DONE
         assert (await grip.tried()).verdict is Verdict.LEASE_LOST
+        assert (await self.row()).epoch > grip.epoch
         assert (await self.worker("w3").one()).epoch > grip.epoch
 
     async def test_fork_creates_a_run_from_this_one(self) -> None:

@@ -1,0 +1,188 @@
+"""The one way in which a worker writes: fence, then apply whole.
+
+A plain commit appends entries, and the worker keeps the run. These are nearly all there are, so they are one fenced
+UPDATE each, and one INSERT for all of a batch's entries. Everything else goes the general way: read, check, write.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from durable.store import Closed, Commit, Committed, Released, Rewound, Running, Verdict
+from durable_sqlite import creation, inbox, moves
+from durable_sqlite.rows import Row, find, write_waits
+
+__all__ = ["commit", "commit_all", "hints"]
+
+_ADVANCE: Final = (
+    "UPDATE runs SET seq = seq + 1, position = position + ?, at = max(at, ?), strikes = 0, "
+    "flushed_activation = coalesce(?, flushed_activation), flushed_count = coalesce(?, flushed_count), "
+    "waits = coalesce(?, waits) "
+    "WHERE id = ? AND epoch = ? AND seq = ? AND position = ? AND owner IS NOT NULL AND ended_at IS NULL "
+    "RETURNING key, generation, at"
+)
+_APPEND: Final = (
+    "INSERT INTO journal (run, generation, position, at, epoch, seq, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_NOTHING: Final = (None, None)
+
+
+def commit_all(raw: sqlite3.Connection, commits: Sequence[Commit], now: float) -> list[Committed]:
+    """Apply a batch. Raises at the first surprise; the caller rolls back."""
+    entries: list[tuple[Any, ...]] = []
+    answers: list[Committed] = []
+    execute = raw.execute
+    for asked in commits:
+        append = asked.append
+        if append and _is_plain(asked, now):
+            activation, count = _NOTHING if asked.flushed is None else asked.flushed
+            row = execute(
+                _ADVANCE,
+                (
+                    len(append),
+                    now,
+                    activation,
+                    count,
+                    None if asked.waits is None else write_waits(asked.waits),
+                    asked.run,
+                    asked.epoch,
+                    asked.seq,
+                    asked.position,
+                ),
+            ).fetchone()
+            if row is not None:
+                key, generation, at = row
+                position = asked.position
+                for data in append:
+                    entries.append((key, generation, position, at, asked.epoch, asked.seq, data))
+                    position += 1
+                answers.append(Committed(Verdict.APPLIED, at, now))
+                continue
+        if entries:
+            raw.executemany(_APPEND, entries)
+            entries.clear()
+        answers.append(commit(raw, asked, now))
+    if entries:
+        raw.executemany(_APPEND, entries)
+    return answers
+
+
+def _is_plain(asked: Commit, now: float) -> bool:
+    return (
+        asked.then.__class__ is Running
+        and not (asked.consumed or asked.dead or asked.messages or asked.children)
+        and not (asked.values or asked.emits or asked.parts)
+        and (asked.not_before is None or now >= asked.not_before)
+    )
+
+
+def hints(asked: Commit) -> bool:
+    """Whether somebody may have something to do or to read after this commit."""
+    if asked.then.__class__ is not Running:
+        return True
+    return bool(asked.messages) or bool(asked.children) or bool(asked.emits) or bool(asked.values)
+
+
+def commit(raw: sqlite3.Connection, asked: Commit, now: float) -> Committed:
+    """Check the fence, in the order that ``Store.commit`` gives, and apply.
+
+    A repeat is recognised before the owner is looked at: the commit that gave the run up has no owner either, and its
+    lost answer must come again as it was.
+    """
+    row = find(raw, asked.run)
+    if row is None or row.epoch != asked.epoch:
+        return Committed(Verdict.LEASE_LOST, 0.0, now)
+    if asked.seq < row.seq:
+        children = tuple([creation.repeated_child(raw, new) for new in asked.children])
+        return Committed(Verdict.ALREADY_APPLIED, _stamp(raw, row, asked), now, children)
+    if row.owner is None or asked.seq != row.seq or asked.position != row.position:
+        return Committed(Verdict.LEASE_LOST, 0.0, now)
+    if not _may(raw, row, asked):
+        return Committed(Verdict.LEASE_LOST, 0.0, now)
+    if asked.not_before is not None and now < asked.not_before:
+        return Committed(Verdict.NOT_DUE, 0.0, now)
+    return _apply(raw, row, asked, now)
+
+
+def _may(raw: sqlite3.Connection, row: Row, asked: Commit) -> bool:
+    """Whether the run can make this move at all: nothing is appended after an end (I1), no end is left so (I9)."""
+    if row.ended and (asked.append or not isinstance(asked.then, Running | Released | Closed)):
+        return False
+    if not isinstance(asked.then, Rewound):
+        return True
+    return row.position == 0 and not asked.append and moves.can_rewind(raw, row, asked.then)
+
+
+def _stamp(raw: sqlite3.Connection, row: Row, asked: Commit) -> float:
+    """The ``at`` of a commit of this epoch: beside its entry, or in ``stamps`` if it left none."""
+    found = raw.execute(
+        "SELECT at FROM journal WHERE run = ? AND generation = ? AND position = ? AND epoch = ? AND seq = ?",
+        (row.key, row.generation, asked.position, row.epoch, asked.seq),
+    ).fetchone()
+    if found is None:
+        found = raw.execute(
+            "SELECT at FROM stamps WHERE run = ? AND epoch = ? AND seq = ?", (row.key, row.epoch, asked.seq)
+        ).fetchone()
+    if found is None:  # the generation has changed since, or the caller misremembers the position
+        found = raw.execute(
+            "SELECT at FROM journal WHERE run = ? AND epoch = ? AND seq = ? LIMIT 1", (row.key, row.epoch, asked.seq)
+        ).fetchone()
+    return row.at if found is None else float(found[0])
+
+
+def _apply(raw: sqlite3.Connection, row: Row, asked: Commit, now: float) -> Committed:
+    key = row.key
+    row.at = max(now, row.at)
+    if asked.append:
+        row.strikes = 0
+        rows = [
+            (key, row.generation, row.position + n, row.at, row.epoch, row.seq, data)
+            for n, data in enumerate(asked.append)
+        ]
+        raw.executemany(_APPEND, rows)
+        row.position += len(rows)
+    elif not isinstance(asked.then, Running | Released):
+        row.strikes = 0
+    if asked.flushed is not None:
+        row.flushed_activation, row.flushed_count = asked.flushed
+    if asked.waits is not None:
+        row.waits = write_waits(asked.waits)
+    _read_mail(raw, key, asked)
+    _publish(raw, key, asked)
+    # Children before messages: a commit may create a run and signal it. Both before the move: a run that signals
+    # itself and then waits must find the message.
+    children = tuple([creation.child(raw, new, now) for new in asked.children])
+    for message in asked.messages:
+        inbox.send(raw, message, now, limited=False)
+    epoch, seq = row.epoch, row.seq
+    row.seq += 1
+    moves.move(raw, row, asked, now)
+    if not asked.append:
+        raw.execute("INSERT INTO stamps (run, epoch, seq, at) VALUES (?, ?, ?, ?)", (key, epoch, seq, row.at))
+    return Committed(Verdict.APPLIED, row.at, now, children)
+
+
+def _read_mail(raw: sqlite3.Connection, key: int, asked: Commit) -> None:
+    for id in asked.consumed:
+        inbox.consume(raw, key, id)
+    for letter in asked.dead:
+        inbox.consume(raw, key, letter.id, letter.reason)
+
+
+def _publish(raw: sqlite3.Connection, key: int, asked: Commit) -> None:
+    for name, value in asked.values:
+        raw.execute(
+            "INSERT INTO run_values (run, key, value) VALUES (?, ?, ?) "
+            "ON CONFLICT (run, key) DO UPDATE SET value = excluded.value",
+            (key, name, value),
+        )
+    for emit in asked.emits:
+        raw.execute(
+            "INSERT INTO streams (run, stream, place, item) SELECT ?1, ?2, "
+            "coalesce((SELECT max(place) + 1 FROM streams WHERE run = ?1 AND stream = ?2), 0), ?3",
+            (key, emit.stream, emit.item),
+        )
+    for part in asked.parts:
+        raw.execute("INSERT OR IGNORE INTO parts (run, hash, data) VALUES (?, ?, ?)", (key, part.hash, part.data))

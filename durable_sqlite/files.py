@@ -1,0 +1,188 @@
+"""The file before it is a database: where it lies, whether it may be used, and how a fresh one comes to be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from typing import Final
+from urllib.parse import quote
+
+from durable.errors import Corrupt, ReadOnly, StoreError
+from durable_sqlite import schema
+
+__all__ = ["connect", "connect_memory", "prepare", "sessions_directory"]
+
+_STATEMENTS_CACHED: Final = 512
+_WAL_BYTES_MAX: Final = 64 * 1024 * 1024
+_EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def sessions_directory(path: str) -> str:
+    """Where the lock files of worker sessions lie."""
+    return path + "-sessions"
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open a database that ``prepare`` has found good."""
+    raw = _open(path, "rw")
+    try:
+        if raw.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            raw.execute("PRAGMA journal_mode = WAL")
+        _settle(raw)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+def connect_memory() -> sqlite3.Connection:
+    """A database of its own in memory."""
+    raw = sqlite3.connect(
+        ":memory:", isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS_CACHED, timeout=0
+    )
+    schema.migrate(raw, ":memory:")
+    _settle(raw)
+    return raw
+
+
+def _open(path: str, mode: str) -> sqlite3.Connection:
+    # The mode makes sure that SQLite itself never creates a file; the rest of the URI is ours alone.
+    return sqlite3.connect(
+        f"file:{quote(path)}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS_CACHED,
+        timeout=0,
+    )
+
+
+def _settle(raw: sqlite3.Connection) -> None:
+    """What every connection of ours runs with."""
+    raw.execute("PRAGMA trusted_schema = OFF")
+    raw.execute("PRAGMA cell_size_check = ON")
+    raw.execute("PRAGMA temp_store = MEMORY")
+    raw.execute("PRAGMA cache_size = -16384")
+    raw.execute("PRAGMA wal_autocheckpoint = 2000")
+    raw.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX:d}")
+
+
+def prepare(path: str, token: str, *, create: bool) -> None:
+    """Make sure that there is a database of ours at this absolute path, and touch nothing else.
+
+    Args:
+        token: Random text, for the name under which a fresh file is built.
+
+    Raises:
+        Corrupt: What is there is foreign, damaged or newer, or it is empty although it should not be.
+        StoreError: There is nothing, and ``create`` is not given.
+        sqlite3.Error, OSError: It is busy or out of reach.
+    """
+    if not os.path.lexists(path):
+        _create(path, token, create)
+    status = _status(path)
+    if status.st_size == 0:
+        _fill(path, create)
+    raw = _open(path, "ro")  # so that a file which is refused stays as it is, byte for byte
+    try:
+        version = _look(raw, path)
+    finally:
+        raw.close()
+    if version < schema.VERSION:
+        _migrate(path)
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise StoreError(f"{path} is a symbolic link to nothing. Remove the link, or give the store another path.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path} is not a file. Give the store another path.")
+    return status
+
+
+def _look(raw: sqlite3.Connection, path: str) -> int:
+    try:
+        return schema.inspect(raw, path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise Corrupt(
+            f"{path} is not a SQLite database, or is damaged ({error}); it was left as it is. "
+            "Give the store another file name, or restore the file from a backup."
+        ) from error
+
+
+def _create(path: str, token: str, create: bool) -> None:
+    """Build a store beside the path and link it into place: nobody ever sees a half-made one."""
+    if not create:
+        raise StoreError(f"There is no store at {path}, and the URL says create=false. Check the path.")
+    if _is_filled(path + "-wal"):
+        raise Corrupt(
+            f"{path} is missing, but its write-ahead log {path}-wal is there. "
+            "Put the database back from where it went, or move the log away too."
+        )
+    fresh = f"{path}.{token[:16]}.new"
+    try:
+        os.close(os.open(fresh, _EXCLUSIVE, 0o600))
+    except OSError as error:
+        raise ReadOnly(
+            f"No store can be made at {path} ({error.strerror}). Check that the directory exists and can be written."
+        ) from error
+    try:
+        _migrate(fresh)
+        _into_place(fresh, path)
+    finally:
+        for name in (fresh, fresh + "-wal", fresh + "-shm", fresh + "-journal"):
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+
+def _into_place(fresh: str, path: str) -> None:
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        return  # another process was faster; its store is as good
+    except OSError:  # a file system without links: the same, a little less atomically
+        if not os.path.lexists(path):
+            os.rename(fresh, path)
+    directory = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _fill(path: str, create: bool) -> None:
+    """Take over an empty file that somebody has made, unless a store was there once."""
+    expected = not create or _is_filled(path + "-wal") or os.path.exists(sessions_directory(path))
+    if expected:
+        raise Corrupt(
+            f"{path} is empty, but a store is expected there. Restore it from a backup; to begin with an empty one, "
+            f"remove {path}, {path}-wal and {sessions_directory(path)}, and allow create."
+        )
+    if os.path.islink(path):
+        raise StoreError(f"{path} is a symbolic link; no store is created through one. Give the path itself.")
+    os.chmod(path, 0o600)
+    _migrate(path)
+
+
+def _migrate(path: str) -> None:
+    raw = _open(path, "rw")
+    try:
+        raw.execute("PRAGMA synchronous = FULL")
+        schema.migrate(raw, path)
+        raw.execute("PRAGMA journal_mode = WAL")
+    finally:
+        raw.close()
+
+
+def _is_filled(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
