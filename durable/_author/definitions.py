@@ -88,6 +88,7 @@ class Step(Generic[P, R_co]):
 
     Attributes:
         name: In journals; by default the function's name.
+        is_async: Whether the function is a coroutine function.
     """
 
     def __init__(self, fn: Callable[P, Any], name: str, policy: StepPolicy, arguments: Arguments | None = None) -> None:
@@ -95,6 +96,7 @@ class Step(Generic[P, R_co]):
         self.policy = policy
         self.arguments = Arguments.of(fn) if arguments is None else arguments
         self._fn = fn
+        self.is_async = inspect.iscoroutinefunction(fn)
         self.__name__ = getattr(fn, "__name__", name)
         self.__qualname__ = getattr(fn, "__qualname__", name)
         self.__module__ = getattr(fn, "__module__", __name__)
@@ -105,11 +107,6 @@ class Step(Generic[P, R_co]):
     def fn(self) -> Callable[P, Any]:
         """The undecorated function."""
         return self._fn
-
-    @property
-    def is_async(self) -> bool:
-        """Whether the function is a coroutine function."""
-        return inspect.iscoroutinefunction(self._fn)
 
     def options(
         self,

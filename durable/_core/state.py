@@ -333,7 +333,7 @@ class RunState:
         self.poisoned = True
         with self.loop.inside():
             for task in reversed(self.loop.live_tasks()):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                task._log_destroy_pending = False
                 _close_quietly(task.get_coro())
             for generator in self.loop.take_generators():
                 try:

@@ -7,7 +7,7 @@ import contextvars
 import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 from durable._author.calls import StepSpec
 from durable._author.definitions import Done, NotDone
@@ -22,6 +22,8 @@ from durable.codec import Codec, dump_error
 from durable.errors import InvalidInput, NotSerializable, PayloadTooLarge, StepInterrupted
 
 __all__ = ["Executor", "Sink"]
+
+AT_MOST_ONCE: Final = "at_most_once"
 
 
 class Sink(Protocol):
@@ -97,7 +99,14 @@ class Executor:
         spec: StepSpec = call.spec
         entry: Entry | None = None
         try:
-            await self._ready(sink, attempt, spec)
+            wait = sink.may_begin()
+            if (
+                wait is not None
+                or self._stragglers
+                or spec.policy.rate is not None
+                or spec.policy.effect == AT_MOST_ONCE
+            ):
+                await self._ready(sink, attempt, spec, wait)
             result = await self._run(attempt, spec)
             entry = self._success(call, spec, attempt.number, result)
         except asyncio.CancelledError as error:
@@ -107,9 +116,8 @@ class Executor:
             entry = self._judge(attempt, spec, error)
         sink.attempt_ended(attempt, None if attempt.dropped else entry)
 
-    async def _ready(self, sink: Sink, attempt: Attempt, spec: StepSpec) -> None:
+    async def _ready(self, sink: Sink, attempt: Attempt, spec: StepSpec, wait: Awaitable[None] | None) -> None:
         """What comes before user code: lease, rate limit, a straggling thread's end, the write-ahead."""
-        wait = sink.may_begin()
         if wait is not None:
             await wait
         straggler = self._stragglers.pop(attempt.key, None)
@@ -117,7 +125,7 @@ class Executor:
             await asyncio.wait([straggler])
         if spec.policy.rate is not None:
             await self._rate_limited(spec.name, *spec.policy.rate)
-        if spec.policy.effect == "at_most_once":
+        if spec.policy.effect == AT_MOST_ONCE:
             await sink.write_ahead(attempt)
 
     async def _rate_limited(self, name: str, count: int, per: float) -> None:
@@ -130,11 +138,13 @@ class Executor:
 
     async def _run(self, attempt: Attempt, spec: StepSpec) -> Any:
         args, kwargs = ((), {}) if spec.step is None or spec.raw is None else self._arguments(spec)
-        attempt.beaten = self._clock.monotonic()
+        attempt.beaten = self._clock.monotonic()  # waiting for its turn was no silence
         current_attempt.set(attempt)
-        work = self._work(attempt, spec, args, kwargs)
         if spec.policy.timeout is None:
-            return await work
+            if spec.is_async and spec.policy.run_in != "process":
+                return await spec.fn(*args, **kwargs)
+            return await self._work(attempt, spec, args, kwargs)
+        work = self._work(attempt, spec, args, kwargs)
         try:
             async with asyncio.timeout(spec.policy.timeout) as limit:
                 return await work

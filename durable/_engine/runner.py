@@ -112,6 +112,9 @@ class Runner:
         self._pending: tuple[list[Entry], plan.Flush, Selection] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._warned_size = False
+        self._noted = False
+        self._shown = bool(claim.run.waits)
+        self._woken_in_commit = False
 
     # ── taking the run up ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -275,6 +278,7 @@ class Runner:
                 AttemptBegun(attempt.call_id, attempt.call.fingerprint, attempt.number, attempt.take_progress())
             )
         if entry is not None:
+            self._noted = self._noted or isinstance(entry, AttemptFailed)
             self._outbox.append(entry)
         self._dirty()
 
@@ -342,7 +346,7 @@ class Runner:
         if self._pausing is not None or state.finished:
             return Selection()
         now = self._services.time.now()
-        if not self._unread and (self._wake_instant is not None and now < self._wake_instant or not state.calls):
+        if not self._unread and (self._wake_instant is None or now < self._wake_instant):
             return Selection()
         return select(state, self._unread, now, self._unreadable)
 
@@ -409,10 +413,12 @@ class Runner:
     def _waits(self, state: RunState, then: Then) -> tuple[Wait, ...] | None:
         if isinstance(then, Ended | Continued):
             return ()
-        if isinstance(then, Running) and not self._slow():
+        if isinstance(then, Running) and not self._noted and not self._shown:
             return None
+        self._noted = any(attempt.noted for attempt in self.attempts.values())
         executing: dict[str, float] = {attempt.call_id: attempt.began_at for attempt in self.attempts.values()}
         summary = plan.waits(state, executing, _step_facts, self._error_text)
+        self._shown = bool(summary)
         if isinstance(then, Blocked) and then.call is not None:
             summary = tuple(
                 Wait(WaitKind.UNKNOWN, wait.name, wait.call, wait.since, None, wait.attempt)
@@ -421,12 +427,6 @@ class Runner:
                 for wait in summary
             )
         return summary
-
-    def _slow(self) -> bool:
-        """Whether somebody may want to see what executes: a plain, fast step is not worth a summary."""
-        return any(attempt.noted for attempt in self.attempts.values()) or any(
-            isinstance(entry, AttemptFailed | AttemptBegun) for entry in (self._pending or ([],))[0]
-        )
 
     def _error_text(self, payload: bytes) -> str | None:
         codec = self._services.codec
@@ -468,7 +468,8 @@ class Runner:
     def _follow(self, then: Then) -> None:
         match then:
             case Running():
-                self._look()
+                missed, self._woken_in_commit = self._woken_in_commit, False
+                self._look(everything=missed)
             case Ended() | Blocked() | Continued():
                 if isinstance(then, Ended):
                     self._services.ended(self.id)
@@ -558,6 +559,7 @@ class Runner:
         self._dirty()
 
     def _note(self, entry: Entry) -> None:
+        self._noted = True
         self._outbox.append(entry)
         self._dirty()
 
@@ -591,7 +593,9 @@ class Runner:
     def _woken(self) -> None:
         self._wake = None
         self._wake_instant = None
-        if not self._closed and self._live:
+        if self._in_commit:
+            self._woken_in_commit = True  # looked at when the store has answered
+        elif not self._closed and self._live:
             self._look(everything=True)
 
     def _live_state(self) -> RunState:

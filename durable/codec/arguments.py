@@ -107,6 +107,8 @@ class Arguments:
         """
         shape = self._shape or self._resolve()
         given, named = _split(_parsed(raw, what, InvalidInput), what)
+        if not named and shape.simple and shape.required <= len(given) <= len(shape.positional):
+            return tuple([_decode(part, of, what) for part, of in zip(given, shape.positional, strict=False)]), {}
         self._bind(shape, tuple(given), named, what)
         args = tuple(_decode(part, of, what) for part, of in zip(given, _by_place(shape, len(given)), strict=True))
         return args, {name: _decode(part, (name, _by_name(shape, name)), what) for name, part in named.items()}

@@ -20,3 +20,12 @@ class TestMemoryStore(StoreContract):
 class TestMemoryAgainstItself(DifferentialContract):
     async def make_store(self, clock: ManualClock) -> Store:
         return await opened(clock)
+
+
+async def test_a_named_url_shares_its_data_within_the_process_and_an_anonymous_one_does_not() -> None:
+    one, two, other = MemoryStore("memory://shared"), MemoryStore("memory://shared"), MemoryStore("memory://other")
+    await one.put_record("k", "a", b"")
+    assert await two.get_record("k", "a") is not None
+    assert await other.get_record("k", "a") is None
+    assert await MemoryStore().get_record("k", "a") is None
+    assert await two.dedicated().get_record("k", "a") is not None
