@@ -22,7 +22,7 @@ from durable.errors import WorkflowCodeError
 
 T = TypeVar("T")
 
-__all__ = ["WorkflowFuture", "WorkflowLoop", "WorkflowTask"]
+__all__ = ["HeldHooks", "WorkflowFuture", "WorkflowLoop", "WorkflowTask"]
 
 _SPIN_MAX: Final = 2_000_000
 _HASH_STEP: Final = 0x9E3779B97F4A7C15  # odd, so that successive hashes of one run never collide
@@ -255,12 +255,29 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     # ── asynchronous generators ──────────────────────────────────────────────────────────────────────────────────
 
     def generator_begun(self, generator: Any) -> None:
+        """Hold on to it, so that the collector cannot close it at a moment of its own, or on another loop (B76)."""
         self._generators.append(generator)
+        if len(self._generators) > 64 and len(self._generators) % 64 == 1:
+            self._generators = [kept for kept in self._generators if kept.ag_frame is not None]
 
-    def generator_lost(self, generator: Any) -> None:
-        """A begun generator was collected: close it here, never on another loop (B76)."""
-        if self._running:
-            self.create_task(generator.aclose())
+
+def _generator_begun(generator: Any) -> None:
+    loop = events._get_running_loop()
+    if isinstance(loop, WorkflowLoop):
+        loop.generator_begun(generator)
+
+
+class HeldHooks:
+    """Context manager: the generator hooks stay swapped over several spins; setting them is dear."""
+
+    __slots__ = ("_hooks",)
+
+    def __enter__(self) -> None:
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=None)
+
+    def __exit__(self, *_: object) -> None:
+        sys.set_asyncgen_hooks(*self._hooks)
 
 
 class _Inside:
@@ -276,15 +293,18 @@ class _Inside:
         self._task = asyncio.current_task(self._outer) if self._outer is not None else None
         if self._task is not None and sys.version_info >= (3, 12):
             asyncio.tasks._leave_task(self._outer, self._task)  # type: ignore[attr-defined,arg-type,unused-ignore]
-        self._hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=self._loop.generator_begun, finalizer=self._loop.generator_lost)
+        hooks = sys.get_asyncgen_hooks()
+        self._hooks = None if hooks.firstiter is _generator_begun else hooks
+        if self._hooks is not None:
+            sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=None)
         events._set_running_loop(self._loop)
         self._loop._running = True
 
     def __exit__(self, *_: object) -> None:
         self._loop._running = False
         events._set_running_loop(self._outer)
-        sys.set_asyncgen_hooks(*self._hooks)
+        if self._hooks is not None:
+            sys.set_asyncgen_hooks(*self._hooks)
         if self._task is not None and sys.version_info >= (3, 12):
             asyncio.tasks._enter_task(self._outer, self._task)  # type: ignore[attr-defined,arg-type,unused-ignore]
 

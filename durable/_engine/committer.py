@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol, final
 
+from durable._core.loop import HeldHooks
 from durable._engine.weather import Weather
 from durable._model.commits import Commit, Committed
 from durable.clock import Clock
@@ -91,11 +92,12 @@ class Committer:
         self.transactions += 1
         self.commits += len(batch)
         assert len(answers) == len(batch)
-        for (writer, commit), answer in zip(batch, answers, strict=True):
-            try:
-                writer.committed(commit, answer)
-            except Exception as error:
-                _guarded_broken(writer, error)
+        with HeldHooks():
+            for (writer, commit), answer in zip(batch, answers, strict=True):
+                try:
+                    writer.committed(commit, answer)
+                except Exception as error:
+                    _guarded_broken(writer, error)
 
     async def _halve(self, batch: Sequence[tuple[Writer, Commit]], error: Exception) -> None:
         """A surprise in a batch: find the one item that causes it; said again, the others are already applied."""

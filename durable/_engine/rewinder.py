@@ -19,7 +19,8 @@ from durable._model.claims import Claim
 from durable._model.commits import Rewound, Running
 from durable._model.entries import CallKind, CancelAsked, Entry, PatchMarked, Settled, decode_entry
 from durable._model.ids import CallId, MessageId, RunId
-from durable._model.runs import NewRun
+from durable._model.messages import InboxMessage, MessageKind
+from durable._model.runs import NewRun, RunRecord
 from durable.errors import InvalidInput
 from durable.store import Store
 
@@ -101,6 +102,9 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
     flushed = state.flushed_now()
     with activation:
         state.close()
+    stale = tuple(item.message.id for item in claim.messages if _is_stale(item, run))
+    if stale:
+        await runner.write(runner.next_commit(Running(), consumed=stale))
     for start in range(0, len(again), 100):
         answer = await runner.write(runner.next_commit(Running(), children=again[start : start + 100]))
         if answer.at == 0.0:
@@ -137,6 +141,12 @@ def _replayed(
             state.apply(entry, at)
     children = [(call.id, call.spec.run) for call in state.calls.values() if isinstance(call.spec, ChildSpec)]
     return state, children
+
+
+def _is_stale(item: InboxMessage, run: RunRecord) -> bool:
+    """A cancel or pause of the generation that has ended must not strike the new one."""
+    kind = item.message.kind
+    return kind in (MessageKind.CANCEL, MessageKind.PAUSE) and item.message.id != f"cancel/{run.generation}"
 
 
 def _call_of(entry: Entry) -> CallId | None:

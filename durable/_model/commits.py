@@ -153,9 +153,9 @@ class Part:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, like entries: a frozen one of this size costs as much as the write itself
 class Commit:
-    """One atomic, fenced write: applied whole, or not at all.
+    """One atomic, fenced write: applied whole, or not at all. Nobody changes one that has been handed over.
 
     Attributes:
         run: The run it writes.
@@ -209,7 +209,7 @@ class Verdict(StrEnum):
     NOT_DUE = "not_due"  # before ``not_before``; nothing written
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Committed:
     """One answer.
 

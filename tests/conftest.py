@@ -1,0 +1,123 @@
+"""What behaviour tests share: a store for each test, workers on it, and a way to kill one.
+
+Every test that asks for ``rig`` runs in three places: on the memory store; on the memory store with a worker that keeps
+no waiting run in memory, so that each wake-up replays; and on SQLite.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable import Client, Handle, Worker, Workflow, connect
+
+_numbers = itertools.count()
+
+
+def _sqlite_is_there() -> bool:
+    try:
+        from durable_sqlite import SqliteStore  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class Rig:
+    """One store, and what a test does around it."""
+
+    def __init__(self, url: str, cache: int) -> None:
+        self.url = url
+        self.cache = cache
+
+    def worker(self, client: Client, *workflows: Workflow[..., Any], **options: Any) -> Worker:
+        """A worker that a failing test does not wait for."""
+        options.setdefault("cache", self.cache)
+        options.setdefault("drain", 0.2)
+        return Worker(client, workflows=workflows, **options)
+
+    @contextlib.asynccontextmanager
+    async def serving(self, *workflows: Workflow[..., Any], **options: Any) -> AsyncIterator[Client]:
+        """A client with one worker behind it."""
+        async with connect(self.url) as client, self.worker(client, *workflows, **options):
+            yield client
+
+    async def run(self, client: Client, wf: Any, /, *input: Any, **options: Any) -> Any:
+        """Start a run and wait for its result."""
+        return await self.end(await client.start(wf, *input, **options))
+
+    async def end(self, handle: Handle[Any]) -> Any:
+        """The result of a run, soon."""
+        return await handle.result(timeout=10)
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+        """Wait for something to become true; the condition may be a coroutine function."""
+        async with asyncio.timeout(seconds):
+            while True:
+                answer = condition()
+                if isinstance(answer, Awaitable):
+                    answer = await answer
+                if answer:
+                    return answer
+                await asyncio.sleep(0.005)
+
+    async def state(self, handle: Handle[Any], *states: str) -> Any:
+        """Wait until the run is in one of these states; its status then."""
+
+        async def reached() -> Any:
+            status = await handle.status()
+            return status if status.state in states else None
+
+        return await self.until(reached)
+
+    async def waits(self, handle: Handle[Any], *names: str) -> None:
+        """Wait until the run has come to rest, waiting for each of these."""
+
+        async def reached() -> bool:
+            status = await handle.status()
+            said = " | ".join(status.current)
+            return status.state == "waiting" and all(name in said for name in names)
+
+        await self.until(reached)
+
+    async def crash(self, worker: Worker) -> None:
+        """As if the worker's process had been killed: nothing is drained, nothing is given back, no farewell."""
+        worker._started = False
+        worker._stopping.set()
+        tasks = [*worker._tasks, *worker._taking]
+        for task in tasks:
+            task.cancel()
+        for runner in list(worker._held.values()):
+            runner.drop()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        worker._forget_cache()
+        worker._executor.close()
+        await worker._heartbeat.stop()
+
+    async def stall(self, worker: Worker) -> None:
+        """As if the worker were cut off: no poll, no heartbeat; what it has begun goes on, its commits too."""
+        worker._tasks[1].cancel()
+        await worker._heartbeat.stop()
+
+
+@pytest.fixture(params=["memory", "memory-evicting", "sqlite"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
+    if request.param == "sqlite":
+        if not _sqlite_is_there():
+            pytest.skip("the SQLite adapter cannot be imported")
+        return Rig(f"sqlite:///{tmp_path}/runs.db", 1000)
+    return Rig(f"memory://test-{next(_numbers)}", 0 if request.param == "memory-evicting" else 1000)
+
+
+@pytest.fixture
+def store_url(rig: Rig) -> str:
+    return rig.url
+
+
+@pytest.fixture
+def memory() -> Rig:
+    """For tests of the engine alone, which no store can change."""
+    return Rig(f"memory://test-{next(_numbers)}", 1000)
