@@ -228,20 +228,23 @@ class Store(Protocol):
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
         """Apply each commit atomically; one that is refused does not touch its neighbours (I1, I2, I4, I8; rule 2).
 
-        Order of checks: no such run, or ``epoch`` or owner not the run's: LEASE_LOST. ``seq`` below the stored one:
-        ALREADY_APPLIED with the first answer (``at`` included). ``seq`` above, or ``position`` not the journal's
-        length: LEASE_LOST. Now before ``not_before``: NOT_DUE. Otherwise applied, durably: ``at`` =
+        Order of checks: no such run, or ``epoch`` not the run's: LEASE_LOST. ``seq`` below the stored one:
+        ALREADY_APPLIED with the first answer (``at`` included), also after a commit that gave the run up. ``seq`` above,
+        no owner, or ``position`` not the journal's length: LEASE_LOST; likewise an append to an ended run, and any
+        ``then`` but Running, Released or Closed on one. Now before ``not_before``: NOT_DUE. Otherwise applied, durably: ``at`` =
         max(now, the run's last ``at``) is stored with each appended entry and in the row, seq + 1, position +
-        len(append), and everything else the commit names, in one transaction. An applied commit that appends or that
-        is not ``Running`` sets strikes to 0. ``Released`` takes back the claim's strike.
+        len(append), and everything else the commit names, in one transaction. An applied commit that appends, or
+        whose ``then`` is neither Running nor Released, sets strikes to 0; Released takes back its own claim's strike.
+        Order inside a commit: children, messages, then ``then``; its signals are accepted over the inbox limit.
 
         What ``then`` does: Running keeps the owner. Waiting: status WAITING, no owner, ``due_at`` = ``wake_at``, or now
         if an unread message with seq > ``seen`` exists. Released: WAITING, no owner, due now. Paused, Blocked: that
         status, no owner, not due. Ended: that status, ``ended_at``, no owner, not due unless ``closing``, which moves
         it to ``CLOSING_LANE``, due now. Continued: generation + 1, position 0, flushed (0, 0), PENDING, no owner, due
         after the delay, ``started_at`` None, waits empty, moved to the lane of the new workflow and version; the old
-        generation's journal is kept until purge. Rewound: see there; the owner keeps the run, position = what was
-        copied, ``at`` = the last copied entry's or ``started_at``. Closed: ``closing`` False; on an ended run: no
+        generation's journal is kept until purge. Rewound: see there; payload parts of another
+        source come along; the owner keeps the run, position = what was copied, ``at`` = the last copied entry's or
+        ``started_at``. Closed: ``closing`` False; on an ended run: no
         owner, not due.
         """
         ...
@@ -255,18 +258,18 @@ class Store(Protocol):
 
         Cancel: never claimed (epoch 0) or BLOCKED: ended CANCELLED at once with the verb's ``outcome`` (closing, and
         telling a parent that awaits it); ended: ALREADY if cancelled, else NOT_ALLOWED; otherwise a CANCEL message
-        with id ``cancel`` per generation, ASKED (a PAUSED run becomes WAITING and due), a second one ALREADY.
+        with id ``cancel/{generation}``, ASKED (a PAUSED run becomes WAITING and due), a second one ALREADY.
         Terminate: any live run ends CANCELLED, ``terminated``, epoch + 1, owner gone; then as for Ended. The store
         itself sends the RESULT message to a parent that awaits it (id ``result/{run}/{generation}``, name = the call,
         payload = ``outcome``).
-        Pause: owned: a PAUSE message, ASKED; otherwise PAUSED at once, remembering nothing but that it is paused;
+        Pause: owned: a PAUSE message with id ``pause/{request_id}``, ASKED, a second unread one ALREADY; otherwise PAUSED at once, remembering nothing but that it is paused;
         BLOCKED or ended: NOT_ALLOWED. Resume: PAUSED or BLOCKED becomes PENDING (epoch 0) or WAITING, due now,
         strikes 0, blocked cleared; running with an unread PAUSE message: that message is consumed, DONE; live
         otherwise: ALREADY. Retry: ended only: generation + 1, PENDING, due now, ``rewind`` = order, position 0,
         flushed (0, 0), ``started_at`` kept, ``closing`` set, outcome and error cleared, same input and seed.
         Fork: creates the new run with this run's input, seed, digest and (if the new run names none) version, and
-        ``rewind`` = order, ``started_at`` = this run's. Settle: BLOCKED only, position must fit: the entry is appended,
-        WAITING, due now.
+        ``rewind`` = order, ``started_at`` = this run's. Settle: BLOCKED only, no open ``rewind``, position must fit: the
+        entry is appended, WAITING, due now.
         """
         ...
 

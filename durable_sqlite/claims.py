@@ -113,7 +113,10 @@ def poll(
 
 
 def _owned(raw: sqlite3.Connection, session: SessionId) -> Owned:
-    return {run: (key, epoch) for run, key, epoch in raw.execute("SELECT id, key, epoch FROM runs WHERE owner = ?", (session,))}
+    return {
+        run: (key, epoch)
+        for run, key, epoch in raw.execute("SELECT id, key, epoch FROM runs WHERE owner = ?", (session,))
+    }
 
 
 def _reconcile(raw: sqlite3.Connection, session: SessionId, want: Want, claims: Claims, now: float) -> bool:

@@ -23,9 +23,7 @@ _ADVANCE: Final = (
     "WHERE id = ? AND epoch = ? AND seq = ? AND position = ? AND owner IS NOT NULL AND ended_at IS NULL "
     "RETURNING key, generation, at"
 )
-_APPEND: Final = (
-    "INSERT INTO journal (run, generation, position, at, epoch, seq, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_APPEND: Final = "INSERT INTO journal (run, generation, position, at, epoch, seq, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _NOTHING: Final = (None, None)
 
 

@@ -17,7 +17,7 @@ from aiosqlite import core as _core
 
 from durable.clock import Clock
 from durable.errors import StoreError
-from durable_sqlite.failures import is_busy, translate
+from durable_sqlite.failures import is_busy, is_weather, translate
 
 __all__ = ["Line", "Transactions"]
 
@@ -69,8 +69,8 @@ class Line:
         self._raw: sqlite3.Connection | None = None
         self._pid = os.getpid()
         self._closing = False
-        thread = self._thread = self._connection if isinstance(self._connection, threading.Thread) else (
-            self._connection._thread
+        thread = self._thread = (
+            self._connection if isinstance(self._connection, threading.Thread) else (self._connection._thread)
         )
         thread.daemon = True  # it must never keep a process from exiting
         self._gone = threading.Event()
@@ -194,7 +194,7 @@ class Transactions:
             raw.execute("COMMIT")
         except sqlite3.Error as error:
             _roll_back(raw)
-            if is_busy(error):
+            if is_busy(error) or not is_weather(error):
                 raise
             raise translate(error, self._file, committing=True) from error
         return result
@@ -220,6 +220,8 @@ class Transactions:
             try:
                 return attempt()
             except sqlite3.Error as error:
+                if not is_weather(error):
+                    raise
                 if not is_busy(error) or waited >= BUSY_SECONDS_MAX or self._halt.is_set():
                     raise translate(error, self._file) from error
             seconds = pause * (0.5 + self._clock.random())

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from durable.errors import Corrupt, OutcomeUnknown, ReadOnly, StoreError, StoreFull, Transient
+from durable.errors import Corrupt, InvalidInput, OutcomeUnknown, ReadOnly, StoreError, StoreFull, Transient
 
-__all__ = ["BUSY", "is_busy", "is_weather", "translate"]
+__all__ = ["blame", "is_busy", "is_weather", "translate"]
 
 # Primary result codes (the low byte of an extended one), as sqlite3.h numbers them.
 _ERROR: Final = 1
 _PERM: Final = 3
-BUSY: Final = 5
+_BUSY: Final = 5
 _LOCKED: Final = 6
 _READONLY: Final = 8
 _IOERR: Final = 10
@@ -25,7 +25,7 @@ _AUTH: Final = 23
 _NOTADB: Final = 26
 
 _TABLE: Final[dict[int, tuple[type[StoreError], str]]] = {
-    BUSY: (Transient, "is locked by another process; trying again helps once that one has finished"),
+    _BUSY: (Transient, "is locked by another process; trying again helps once that one has finished"),
     _LOCKED: (Transient, "is locked by another connection; trying again helps once that one has finished"),
     _PROTOCOL: (Transient, "could not be locked; trying again helps"),
     _SCHEMA: (Transient, "was changed by another process meanwhile; trying again helps"),
@@ -40,16 +40,13 @@ _TABLE: Final[dict[int, tuple[type[StoreError], str]]] = {
 }
 
 
-def translate(error: Exception, file: str, *, committing: bool = False) -> Exception:
-    """What to raise instead of a driver's error; anything else comes back as it is.
+def translate(error: sqlite3.Error, file: str, *, committing: bool = False) -> StoreError:
+    """What to raise instead of a driver's error that is weather.
 
     Args:
         file: The database, for the message.
         committing: The error came from COMMIT, so an input-output error leaves open whether it was written.
     """
-    if not is_weather(error):
-        return error
-    assert isinstance(error, sqlite3.Error)
     code = _code(error)
     if code == _IOERR and committing:
         return OutcomeUnknown(f"The write to {file} failed half-way ({error}); say it again. Check the disk.")
@@ -66,9 +63,18 @@ def is_weather(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error)
 
 
+def blame(error: Exception) -> InvalidInput | None:
+    """What to raise instead of an error about one value; None if it is not about one."""
+    if isinstance(error, StoreError | InvalidInput) or is_weather(error):
+        return None
+    if isinstance(error, sqlite3.Error | OverflowError | UnicodeEncodeError):
+        return InvalidInput(f"A value cannot be stored: {error}. Nothing of this item was written.")
+    return None
+
+
 def is_busy(error: BaseException) -> bool:
     """Whether waiting a little is all that is needed."""
-    return isinstance(error, sqlite3.OperationalError) and _code(error) in (BUSY, _LOCKED, _PROTOCOL, _SCHEMA)
+    return isinstance(error, sqlite3.OperationalError) and _code(error) in (_BUSY, _LOCKED, _PROTOCOL, _SCHEMA)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -98,7 +98,9 @@ def _status(path: str) -> os.stat_result:
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise StoreError(f"{path} is a symbolic link to nothing. Remove the link, or give the store another path.") from None
+        raise StoreError(
+            f"{path} is a symbolic link to nothing. Remove the link, or give the store another path."
+        ) from None
     if not stat.S_ISREG(status.st_mode):
         raise StoreError(f"{path} is not a file. Give the store another path.")
     return status

@@ -96,7 +96,9 @@ def has_unread_after(raw: sqlite3.Connection, key: int, seq: int) -> bool:
 
 
 def unread_of_kind(raw: sqlite3.Connection, key: int, kind: MessageKind) -> list[MessageId]:
-    rows = raw.execute("SELECT id FROM messages WHERE run = ? AND consumed = 0 AND kind = ? ORDER BY seq", (key, str(kind)))
+    rows = raw.execute(
+        "SELECT id FROM messages WHERE run = ? AND consumed = 0 AND kind = ? ORDER BY seq", (key, str(kind))
+    )
     return [MessageId(id) for (id,) in rows]
 
 

@@ -13,7 +13,7 @@ from durable.store import SessionId
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["SessionLocks", "forget", "probe"]
+__all__ = ["SessionLocks", "forget", "is_dead", "probe"]
 
 _FLAGS: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -58,6 +58,14 @@ def probe(directory: str, session: SessionId) -> int | None:
         return fd
     os.close(fd)
     return None
+
+
+def is_dead(directory: str, session: SessionId) -> bool:
+    """Whether the session's process is proven dead, without acting on it."""
+    fd = probe(directory, session)
+    if fd is not None:
+        os.close(fd)
+    return fd is not None
 
 
 def forget(directory: str, session: SessionId, fd: int) -> None:

@@ -68,9 +68,9 @@ def known(raw: sqlite3.Connection, session: SessionId) -> Known | None:
     row = raw.execute(_FIND, (session,)).fetchone()
     if row is None:
         return None
-    *others, lost_runs, last_poll, last_claims = row
+    name, registered, queues, expires_at, lease_seconds, lost_runs, last_poll, last_claims = row
     claims = tuple((run, epoch, lonely) for run, epoch, lonely in json.loads(last_claims))
-    return Known(*others, bool(lost_runs), last_poll, claims)
+    return Known(name, registered, queues, expires_at, lease_seconds, bool(lost_runs), last_poll, claims)
 
 
 def words(session: WorkerSession) -> tuple[str, str]:

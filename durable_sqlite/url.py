@@ -74,7 +74,9 @@ def _options(url: str, query: str) -> dict[str, str]:
     for item in query.split("&"):
         name, _, value = item.partition("=")
         if name not in allowed:
-            raise _refused(url, f"it has the option {name[:40]!r}; known are durability=full|relaxed, create=true|false")
+            raise _refused(
+                url, f"it has the option {name[:40]!r}; known are durability=full|relaxed, create=true|false"
+            )
         if value not in allowed[name]:
             raise _refused(url, f"{name} is one of {', '.join(allowed[name])}, not {value[:40]!r}")
         if name in options:

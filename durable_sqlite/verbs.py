@@ -137,9 +137,7 @@ def _retry(raw: sqlite3.Connection, row: Row, verb: Retry, now: float) -> VerbOu
     if row.owner is not None:
         row.raise_epoch()
     raw.execute("DELETE FROM outcomes WHERE run = ?", (row.key,))
-    raw.execute(
-        "UPDATE details SET rewind = ?, error = NULL, terminated = 0 WHERE run = ?", (verb.order, row.key)
-    )
+    raw.execute("UPDATE details SET rewind = ?, error = NULL, terminated = 0 WHERE run = ?", (verb.order, row.key))
     row.next_generation()
     row.strikes = 0
     row.closing = 1
@@ -171,9 +169,7 @@ def _settle(raw: sqlite3.Connection, row: Row, verb: Settle, now: float) -> Verb
         "INSERT INTO journal (run, generation, position, at, epoch, seq, data) VALUES (?, ?, ?, ?, 0, 0, ?)",
         (row.key, row.generation, row.position, row.at, verb.entry),
     )
-    raw.execute(
-        "UPDATE details SET blocked = NULL, blocked_kind = NULL, blocked_call = NULL WHERE run = ?", (row.key,)
-    )
+    raw.execute("UPDATE details SET blocked = NULL, blocked_kind = NULL, blocked_call = NULL WHERE run = ?", (row.key,))
     row.position += 1
     row.strikes = 0
     row.rest(RunStatus.WAITING, now)

@@ -178,7 +178,13 @@ class Handle(Generic[R_co]):
         """The journal of the current generation, for people."""
         record = await self._record()
         entries = await self._journal(record)
-        return history_of(entries, self._link.codec)
+        prints = list(dict.fromkeys(e.fingerprint for e, _ in entries if isinstance(e, Settled) and e.fingerprint))
+        inputs: dict[str, bytes] = {}
+        for start in range(0, len(prints), 500):
+            inputs |= await self._link.reach(
+                partial(self._link.store.parts, RunId(self.id), prints[start : start + 500])
+            )
+        return history_of(entries, self._link.codec, inputs)
 
     async def explain(self) -> str:
         """One sentence, from the store alone: what the run waits for, and what to do about it."""

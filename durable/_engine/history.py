@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -30,6 +30,7 @@ class HistoryEntry:
         attempt: For steps.
         value: Result or payload as JSON, where there is one and it can be read.
         error: One line, where there is one.
+        input: The step's arguments as JSON, where the step records them.
     """
 
     position: int
@@ -40,13 +41,19 @@ class HistoryEntry:
     attempt: int = 0
     value: Any = None
     error: str | None = None
+    input: Any = None
 
 
-def history_of(entries: Sequence[tuple[Entry, float]], codec: Codec) -> list[HistoryEntry]:
-    """Rows in journal order."""
-    return [
-        _row(position, datetime.fromtimestamp(at, UTC), entry, codec) for position, (entry, at) in enumerate(entries)
-    ]
+def history_of(
+    entries: Sequence[tuple[Entry, float]], codec: Codec, inputs: Mapping[str, bytes] | None = None
+) -> list[HistoryEntry]:
+    """Rows in journal order; ``inputs`` are recorded arguments by fingerprint."""
+    rows = []
+    for position, (entry, at) in enumerate(entries):
+        row = _row(position, datetime.fromtimestamp(at, UTC), entry, codec)
+        recorded = inputs.get(entry.fingerprint) if inputs and isinstance(entry, Settled) else None
+        rows.append(row if recorded is None else replace(row, input=_value(_opened(codec, recorded))))
+    return rows
 
 
 def _row(position: int, at: datetime, entry: Entry, codec: Codec) -> HistoryEntry:

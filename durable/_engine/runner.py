@@ -33,6 +33,7 @@ from durable._model.commits import (
     Committed,
     Continued,
     Ended,
+    Part,
     Paused,
     Released,
     Rewound,
@@ -105,6 +106,7 @@ class Runner:
         self._closed = False
         self._live = False
         self._pausing: InboxMessage | None = None
+        self._pause_confirmed = False
         self._wake: asyncio.TimerHandle | None = None
         self._wake_instant: float | None = None
         self._retrying: list[Call] = []
@@ -371,7 +373,10 @@ class Runner:
         if self._final is not None:
             return self._final
         if self._pausing is not None:
-            return Paused()
+            if self._pause_confirmed:
+                return Paused()
+            self._spawn(self._confirm_pause(self._pausing))
+            return Running()
         if self.draining:
             return Released()
         wake = plan.next_wake(state)
@@ -405,7 +410,7 @@ class Runner:
             tuple(flushed.children),
             tuple(flushed.values),
             tuple(flushed.emits),
-            (),
+            self._recorded(entries),
             None if state is None else self._waits(state, then),
             chosen.not_before,
         )
@@ -427,6 +432,18 @@ class Runner:
                 for wait in summary
             )
         return summary
+
+    def _recorded(self, entries: list[Entry]) -> tuple[Part, ...]:
+        """Arguments of steps that are declared ``record_input=True``, by their fingerprint."""
+        state, parts = self._state, {}
+        if state is None:
+            return ()
+        for entry in entries:
+            call = state.calls.get(entry.call) if isinstance(entry, Settled) and entry.kind is CallKind.STEP else None
+            if call is not None and call.spec.policy.record_input and call.spec.raw is not None:
+                sealed = self._services.codec.seal(call.spec.raw, f"arguments of step {call.name!r}")
+                parts[call.fingerprint] = Part(call.fingerprint, sealed)
+        return tuple(parts.values())
 
     def _error_text(self, payload: bytes) -> str | None:
         codec = self._services.codec
@@ -601,6 +618,21 @@ class Runner:
     def _live_state(self) -> RunState:
         assert self._state is not None
         return self._state
+
+    async def _confirm_pause(self, pausing: InboxMessage) -> None:
+        """Steps in flight may have taken long: a resume meanwhile has consumed the pause."""
+        read = partial(self._services.store.messages, self.id, pausing.seq - 1, 1)
+        unread = await self._services.weather.through(read)
+        if self._closed or self._pausing is not pausing:
+            return
+        if any(item.message.id == pausing.message.id for item in unread):
+            self._pause_confirmed = True
+            self._dirty()
+        else:
+            self._pausing = None
+            self._unread = [item for item in self._unread if item.message.id != pausing.message.id]
+            self._note_pause()
+            self._look(everything=True)
 
     async def _terminate_child(self, close: CloseChild) -> None:
         codec = self._services.codec

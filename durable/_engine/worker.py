@@ -319,11 +319,13 @@ class Worker:
             return 0
         if any(runner.lonely for runner in self._held.values()):
             return 0
-        free = self._concurrency - len(self._held)
-        limits = [w.policy.concurrency for w in self.registry.all() if w.policy.concurrency is not None]
-        if limits and free > 0:
-            return 1 if len(self._held) else min(free, *limits)
-        return max(free, 0)
+        running = Counter(runner.workflow.name for runner in self._held.values())
+        left = [
+            workflow.policy.concurrency - running[workflow.name]
+            for workflow in self.registry.all()
+            if workflow.policy.concurrency is not None and running[workflow.name] < workflow.policy.concurrency
+        ]
+        return max(min([self._concurrency - len(self._held), *left]), 0)
 
     def _reconcile(self, poll: Poll, named: dict[RunId, int]) -> None:
         for run in poll.lost:

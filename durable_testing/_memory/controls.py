@@ -147,7 +147,7 @@ def fork(state: State, run: Run, verb: Fork, now: float) -> VerbOutcome:
 
 
 def settle(state: State, run: Run, verb: Settle, now: float) -> VerbOutcome:
-    if run.status is not RunStatus.BLOCKED or verb.position != len(run.journal):
+    if run.status is not RunStatus.BLOCKED or run.rewind is not None or verb.position != len(run.journal):
         return VerbOutcome.NOT_ALLOWED
     run.at = max(now, run.at)
     run.journal.append((run.at, verb.entry))

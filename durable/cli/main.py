@@ -1,0 +1,136 @@
+"""The ``durable`` command: its tree, and how every ending becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from durable.cli.failures import Exit, Failure, told
+from durable.cli.lazy import LazyGroup
+from durable.cli.options import Settings, global_options
+from durable.cli.text import safe
+
+__all__ = ["cli", "run_cli"]
+
+_RUN: Final = "durable.cli.run_commands"
+_LOOK: Final = "durable.cli.runs_look"
+_VERBS: Final = "durable.cli.runs_verbs"
+_DB: Final = "durable.cli.db_commands"
+
+
+class Root(LazyGroup):
+    """The root group; the only place where exceptions become exit codes."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """As click's, with our endings."""
+        extra.setdefault("prog_name", "durable")
+        settings = extra.setdefault("obj", Settings())
+        try:
+            code = super().main(args, *rest, standalone_mode=False, **extra)
+        except BaseException as error:
+            code = _ending(error, settings)
+        code = int(code) if isinstance(code, int) else int(Exit.OK)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+def _ending(error: BaseException, settings: Settings) -> int:
+    """Say what happened, and return the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(Exit.USAGE)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has left (`| head`). Keep the interpreter from saying so at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    if settings.debug and not isinstance(error, click.ClickException | click.Abort):
+        traceback.print_exception(error)
+    failure = _failure(error)
+    if failure is None:
+        if not isinstance(error, Exception):
+            raise error
+        what = f"{type(error).__name__}: {error}"
+        failure = Failure(what, "This is unexpected; --debug shows the traceback.", Exit.FAILED)
+    _tell(failure, settings)
+    return failure.code
+
+
+def _failure(error: BaseException) -> Failure | None:
+    if isinstance(error, click.Abort):
+        return Failure("Interrupted.", code=Exit.INTERRUPTED)
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx is not None else "durable"
+        return Failure(error.format_message(), f"See {path} --help")
+    if isinstance(error, click.ClickException):
+        return Failure(error.format_message())
+    return told(error)
+
+
+def _tell(failure: Failure, settings: Settings) -> None:
+    red, dim, end = ("\x1b[31m", "\x1b[2m", "\x1b[0m") if settings.colored(sys.stderr) else ("", "", "")
+    sys.stderr.write(f"{red}Error:{end} {safe(failure.what)}\n")
+    if failure.todo:
+        sys.stderr.write(f"{dim}  {safe(failure.todo)}{end}\n")
+
+
+def run_cli() -> int:
+    """Run the command line of this process; its exit code."""
+    code: int = cli.main(standalone_mode=False)
+    return code
+
+
+runs = LazyGroup(
+    "runs",
+    help="Look at runs and act on them. An ID may be shortened to a unique prefix; @last is the newest run.",
+    lazy={
+        "list": (f"{_LOOK}:list_runs", "List runs, newest first."),
+        "show": (f"{_LOOK}:show", "Draw one run as a timeline."),
+        "watch": ("durable.cli.watch_command:watch", "Follow one run until it ends."),
+        "history": (f"{_LOOK}:history", "Print a run's journal."),
+        "why": (f"{_LOOK}:why", "Say in one sentence what a run waits for."),
+        "result": ("durable.cli.watch_command:result", "Wait for a run's end and print its result."),
+        "signal": (f"{_VERBS}:signal", "Send a signal to a run."),
+        "cancel": (f"{_VERBS}:cancel", "Ask runs to end; they may clean up."),
+        "terminate": (f"{_VERBS}:terminate", "End runs now, without clean-up."),
+        "pause": (f"{_VERBS}:pause", "Begin no new step."),
+        "resume": (f"{_VERBS}:resume", "Go on after a pause or a block."),
+        "retry": (f"{_VERBS}:retry", "Begin ended runs again from what failed."),
+        "fork": (f"{_VERBS}:fork", "Make a new run from a run's journal up to a step."),
+        "settle": (f"{_VERBS}:settle", "Say what became of a step whose outcome is unknown."),
+    },
+)
+
+db = LazyGroup(
+    "db",
+    help="Look after the store.",
+    lazy={
+        "check": (f"{_DB}:check", "Look the store over; exit code 1 if it has problems."),
+        "stats": (f"{_DB}:stats", "Count what is in the store."),
+        "gc": (f"{_DB}:gc", "Delete ended runs."),
+    },
+)
+
+cli = Root(
+    "durable",
+    help=(
+        "Durable execution for Python: start workflows, work on them, look at their runs.\n\n"
+        "APP is module:attribute or path/file.py:attribute. Data goes to stdout, messages to stderr.\n\n"
+        "Exit codes: 0 ok, 1 the run failed or a check found problems, 2 usage, 3 not found, 4 not possible in this "
+        "state, 5 store unreachable, 7 run cancelled, 124 timed out, 130 interrupted."
+    ),
+    params=list[click.Parameter](global_options()),
+    lazy={
+        "run": (f"{_RUN}:run", "Start a run, work on it here, print its result."),
+        "start": (f"{_RUN}:start", "Start a run for workers to take up."),
+        "worker": ("durable.cli.worker_command:worker", "Work on runs until told to stop."),
+        "runs": ("durable.cli.main:runs", "Look at runs and act on them."),
+        "db": ("durable.cli.main:db", "Look after the store."),
+        "demo": ("durable.cli.demo.command:demo", "A shop that survives kill -9, with proof."),
+        "version": ("durable.cli.about:version", "Print the version."),
+    },
+)

@@ -1,0 +1,233 @@
+"""One open database: a line that writes, a line that reads, and what this process knows about the file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar, final
+
+from durable.clock import Clock
+from durable.errors import ReadOnly, StoreError
+from durable_sqlite import batches, files, hub, schema
+from durable_sqlite.connection import Line, Transactions
+from durable_sqlite.failures import blame
+from durable_sqlite.url import Target
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Body = Callable[[sqlite3.Connection, float], T]
+Hints = bool | Callable[[], bool]
+Batch = Callable[[sqlite3.Connection, Sequence[Item], float], list[Answer]]
+
+_RAISE_TIDE: Final = "UPDATE tide SET level = level + 1 WHERE one = 1 RETURNING level"
+
+
+@final
+class Database:
+    """What ``SqliteStore`` puts its verbs on. In memory both lines are one, shared with the dedicated stores."""
+
+    def __init__(self, target: Target, clock: Clock) -> None:
+        self._target = target
+        self._clock = clock
+        self._writer: Line | None = None
+        self._reader: Line | None = None
+        self._users = 0
+        self._version = -1  # of the data, as the reading line last saw it
+        self.hub: hub.Hub | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        return self._target.path is None
+
+    # ── open and close ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self) -> None:
+        """Connect; one more user if that has happened."""
+        schema.require_sqlite()
+        self._users += 1
+        if self._users > 1:
+            return
+        self._halt = threading.Event()
+        try:
+            await self._connect()
+        except BaseException:
+            self._users = 0
+            self._shut()
+            raise
+
+    async def _connect(self) -> None:
+        synced = self._target.durability == "full"
+        if self._target.path is None:
+            self._file = ":memory:"
+            self._writes = self._reads = Transactions(self._file, self._clock, synced, self._halt)
+            self.hub = hub.join(f":memory:{id(self)}", None)
+            self._writer = self._reader = Line(files.connect_memory)
+            await self._writer.open()
+            return
+        # An empty or missing file is not created through a link, so the link is followed only once it is known good.
+        path = os.path.abspath(self._target.path)
+        self._file = path
+        self._writes = Transactions(path, self._clock, synced, self._halt)
+        self._reads = Transactions(path, self._clock, synced, self._halt)
+        self._writer = Line(lambda: self._prepare(path))
+        await self._writer.open()
+        key = os.path.realpath(path)
+        self.hub = hub.join(key, files.sessions_directory(key))
+        self._reader = Line(lambda: self._reads.patiently(lambda: files.connect(path)))
+        await self._reader.open()
+        await self._reader.run(self._tide_has_risen)
+
+    def _prepare(self, path: str) -> sqlite3.Connection:
+        def attempt() -> sqlite3.Connection:
+            files.prepare(path, self._clock.token(), create=self._target.create)
+            return files.connect(path)
+
+        try:
+            return self._writes.patiently(attempt)
+        except OSError as error:
+            raise ReadOnly(
+                f"The store {path} cannot be opened ({error.strerror}). Check its path and rights."
+            ) from error
+
+    async def close(self) -> None:
+        """Let go; the last user closes the file. Safe at any time, and more than once."""
+        if self._users == 0:
+            return
+        self._users -= 1
+        if self._users > 0:
+            return
+        lines = self._shut()
+        await asyncio.gather(*(line.close() for line in lines))
+
+    def _shut(self) -> list[Line]:
+        """Have everything let go of, without waiting for it."""
+        self._halt.set()
+        lines = [
+            line for line in {id(line): line for line in (self._reader, self._writer)}.values() if line is not None
+        ]
+        self._writer = self._reader = None
+        for line in lines:
+            line.shut()
+        if self.hub is not None:
+            hub.leave(self.hub)
+            self.hub = None
+        return lines
+
+    # ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``body`` on one view of the data."""
+        return await self.run_reader(lambda raw: self.read_here(raw, body))
+
+    async def write(self, body: Body[T], *, synced: bool = True, hints: Hints = False) -> T:
+        """Run ``body``, given store time, in a write transaction.
+
+        Args:
+            synced: Whether a power loss may not undo it.
+            hints: Whether somebody may have something to do if anything was changed.
+        """
+        return await self.run_writer(lambda raw: self.write_here(raw, body, synced=synced, hints=hints))
+
+    async def write_batch(
+        self,
+        items: Sequence[Item],
+        apply: Callable[[sqlite3.Connection, Item, float], Answer],
+        *,
+        hints: bool,
+        whole: Batch[Item, Answer] | None = None,
+    ) -> list[Answer]:
+        """Apply each item, in one transaction.
+
+        Args:
+            apply: One item.
+            whole: All of them, where there is a faster way.
+
+        Raises:
+            Exception: What one of the items caused. Nothing of this one was written; all the others were.
+        """
+        if not items:
+            return []
+        return await self.run_writer(lambda raw: self._write_batch(raw, items, apply, whole, hints))
+
+    def _write_batch(
+        self,
+        raw: sqlite3.Connection,
+        items: Sequence[Item],
+        apply: Callable[[sqlite3.Connection, Item, float], Answer],
+        whole: Batch[Item, Answer] | None,
+        hints: bool,
+    ) -> list[Answer]:
+        def at_once(raw: sqlite3.Connection, now: float) -> list[Answer]:
+            return [apply(raw, item, now) for item in items] if whole is None else whole(raw, items, now)
+
+        try:
+            return self.write_here(raw, at_once, hints=hints)
+        except StoreError:
+            raise  # the store's own trouble, and nobody's fault
+        except Exception:
+            if len(items) == 1:
+                raise
+        answers, error = self.write_here(raw, lambda raw, now: batches.apply_each(raw, items, apply, now), hints=hints)
+        if error is not None:
+            raise error
+        return answers
+
+    def write_here(self, raw: sqlite3.Connection, body: Body[T], *, synced: bool = True, hints: Hints = False) -> T:
+        """The same as ``write``, for a function that runs in the writing line's thread already."""
+
+        def transaction(raw: sqlite3.Connection) -> tuple[T, int | None]:
+            changes = raw.total_changes
+            # Store time is read while the write lock is held: later transactions have later times, whoever writes.
+            result = body(raw, float(self._clock.now()))
+            if not (hints() if callable(hints) else hints) or raw.total_changes == changes:
+                return result, None
+            (tide,) = raw.execute(_RAISE_TIDE).fetchone()
+            return result, tide
+
+        result, tide = self._writes.write(raw, transaction, synced=synced)
+        if tide is not None and self.hub is not None:
+            self.hub.give(tide)
+        return result
+
+    def read_here(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
+        """The same as ``read``, for a function that runs in the reading line's thread already."""
+        return self._reads.read(raw, body)
+
+    async def run_writer(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """One hop to the writing line."""
+        return await self._run(self._writer, work)
+
+    async def run_reader(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """One hop to the reading line."""
+        return await self._run(self._reader, work)
+
+    async def _run(self, line: Line | None, work: Callable[[sqlite3.Connection], T]) -> T:
+        if line is None:
+            raise StoreError("This store is not open.")
+        try:
+            return await line.run(work)
+        except Exception as error:
+            blamed = blame(error)
+            if blamed is None:
+                raise
+            raise blamed from error
+
+    # ── what other processes write ───────────────────────────────────────────────────────────────────────────────
+
+    async def look(self) -> bool:
+        """Whether anybody else has written something that may matter since this was asked last."""
+        return await self.run_reader(self._tide_has_risen)
+
+    def _tide_has_risen(self, raw: sqlite3.Connection) -> bool:
+        (version,) = raw.execute("PRAGMA data_version").fetchone()
+        if version == self._version or self.hub is None:
+            return False
+        (level,) = self._reads.patiently(lambda: raw.execute("SELECT level FROM tide").fetchone())
+        self._version = version
+        return self.hub.rise(level)

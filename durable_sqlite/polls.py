@@ -1,0 +1,88 @@
+"""One poll, from the reading line to the writing one: which of the two it needs, and who is proven dead."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import Final
+
+from durable.clock import Clock
+from durable.store import Poll, SessionId, Want, WorkerSession
+from durable_sqlite import claims, locks
+from durable_sqlite.database import Database
+from durable_sqlite.hub import Hub
+
+__all__ = ["poll"]
+
+_PROBE_SECONDS: Final = 1.0
+
+
+async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSession, want: Want) -> Poll:
+    """See ``Store.poll``. Not synced: a power loss ends every claim anyway."""
+
+    def glance(raw: sqlite3.Connection) -> tuple[Poll | None, list[SessionId]]:
+        hub.hold(session.id)
+        now = float(clock.now())
+        last_poll = hub.idle_polls.get(session.id)
+        answer, living = database.read_here(raw, lambda raw: claims.glance(raw, session, want, last_poll, now))
+        dead = _proven_dead(hub, clock, living)
+        if answer is not None and not dead:
+            hub.idle_polls[session.id] = want.poll_id
+            return answer, []
+        return None, dead
+
+    def write(raw: sqlite3.Connection) -> Poll:
+        return _poll(database, hub, raw, session, want, dead)
+
+    answer, dead = await database.run_reader(glance)
+    return await database.run_writer(write) if answer is None else answer
+
+
+def _proven_dead(hub: Hub, clock: Clock, living: list[SessionId]) -> list[SessionId]:
+    """Sessions whose lease stands and whose process is gone; looked for about once a second."""
+    directory = hub.directory
+    suspects = [session for session in dict.fromkeys(living) if not hub.lives_here(session)]
+    if directory is None or not suspects or not hub.may_probe(clock.monotonic(), _PROBE_SECONDS):
+        return []
+    return [session for session in suspects if locks.is_dead(directory, session)]
+
+
+def _poll(
+    database: Database, hub: Hub, raw: sqlite3.Connection, session: WorkerSession, want: Want, dead: list[SessionId]
+) -> Poll:
+    """The proof of death is taken again and kept in hand until what follows from it is written."""
+    proofs: dict[SessionId, int] = {}
+    try:
+        for one in dead:
+            proof = None if hub.directory is None else locks.probe(hub.directory, one)
+            if proof is not None:
+                proofs[one] = proof
+        last_poll = hub.idle_polls.get(session.id)
+        answer = _written(database, raw, session, want, last_poll, proofs)
+    except BaseException:
+        for proof in proofs.values():
+            os.close(proof)
+        raise
+    hub.idle_polls.pop(session.id, None)
+    for one, proof in proofs.items():
+        assert hub.directory is not None
+        locks.forget(hub.directory, one, proof)
+    return answer
+
+
+def _written(
+    database: Database,
+    raw: sqlite3.Connection,
+    session: WorkerSession,
+    want: Want,
+    last_poll: str | None,
+    proofs: dict[SessionId, int],
+) -> Poll:
+    news = False
+
+    def body(raw: sqlite3.Connection, now: float) -> Poll:
+        nonlocal news
+        answer, news = claims.poll(raw, session, want, last_poll, proofs, now)
+        return answer
+
+    return database.write_here(raw, body, synced=False, hints=lambda: news)

@@ -1,0 +1,35 @@
+"""``SqliteStore`` keeps the Store protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from durable_sqlite import SqliteStore
+from durable_testing.clock import ManualClock
+from durable_testing.conformance import StoreContract
+from durable_testing.conformance.differential import DifferentialContract
+
+
+class Files:
+    """Each store in a file of its own."""
+
+    @pytest.fixture(autouse=True)
+    def _directory(self, tmp_path: Path) -> None:
+        self.directory = tmp_path
+        self.files = 0
+
+    async def make_store(self, clock: ManualClock) -> SqliteStore:
+        self.files += 1
+        store = SqliteStore(f"sqlite:///{self.directory}/{self.files}.db", clock=clock)
+        await store.open()
+        return store
+
+
+class TestSqliteStore(Files, StoreContract):
+    pass
+
+
+class TestAgainstTheModel(Files, DifferentialContract):
+    pass
