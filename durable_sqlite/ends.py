@@ -17,17 +17,18 @@ def end(
     status: RunStatus,
     outcome: bytes,
     error: str | None,
+    ended_at: float,
     now: float,
     *,
     closing: bool,
     keep_seconds: float | None = None,
     terminated: bool = False,
 ) -> None:
-    """The run ends at ``row.at``; while it is closing it stands in the closing lane, due now. The row is written."""
+    """The run ends; while it is closing it stands in the closing lane, due now. The row is written."""
     row.strikes = 0
     row.closing = int(bool(row.closing) or closing)
-    row.ended_at = row.at
-    row.expires_at = None if keep_seconds is None else row.at + keep_seconds
+    row.ended_at = ended_at
+    row.expires_at = None if keep_seconds is None else ended_at + keep_seconds
     row.rest(status, now if row.closing else None)
     row.enter_closing_lane()
     raw.execute("INSERT OR REPLACE INTO outcomes (run, outcome) VALUES (?, ?)", (row.key, outcome))

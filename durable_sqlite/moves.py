@@ -52,7 +52,7 @@ def move(raw: sqlite3.Connection, row: Row, asked: Commit, now: float) -> None:
             row.rest(RunStatus.BLOCKED, None)
             row.save(raw)
         case Ended(status, outcome, error, keep_seconds, closing):
-            ends.end(raw, row, status, outcome, error, now, closing=closing, keep_seconds=keep_seconds)
+            ends.end(raw, row, status, outcome, error, row.at, now, closing=closing, keep_seconds=keep_seconds)
         case Continued() as next:
             _continue_as(raw, row, next, now)
         case Rewound() as order:

@@ -96,8 +96,7 @@ def _end(
     raw: sqlite3.Connection, row: Row, reason: str, outcome: bytes, now: float, *, terminated: bool = False
 ) -> None:
     """The store ends the run itself. Always closing: only a worker can tell whether anything is left to close."""
-    row.at = max(now, row.at)
-    ends.end(raw, row, RunStatus.CANCELLED, outcome, reason, now, closing=True, terminated=terminated)
+    ends.end(raw, row, RunStatus.CANCELLED, outcome, reason, max(now, row.at), now, closing=True, terminated=terminated)
     ends.tell_parent(raw, row, outcome, now)
 
 

@@ -279,6 +279,7 @@ class RunState:
         """The code has given up waiting for this call."""
         if self.calls.pop(call.id, None) is None:
             return
+        call.future = None
         self._abandoned.add(call.id)
         self.abandoned_calls.append(call)
         if call.on_abandon is not None and not self.poisoned:
@@ -368,8 +369,10 @@ class RunState:
         elif call.handle is not None:
             self._timers.pop(call.handle, None)
             self.loop.ready(call.handle)
-        elif call.future is not None and not call.future.done():
-            call.future.set_result(entry)
+        elif call.future is not None:
+            future, call.future = call.future, None  # no cycle is left for the collector
+            if not future.done():
+                future.set_result(entry)
 
     def _cancel(self, entry: CancelAsked) -> None:
         if self.cancel_cause is not None or self._main is None:

@@ -31,6 +31,7 @@ class Attempt:
         began_at: Store time, for people.
         noted: A begin note has been handed to the committer.
         dropped: Nobody wants its outcome any more.
+        over: Its outcome is settled; a thread of it may go on.
         ahead: Resolved when its write-ahead note is durable.
         progress: Sealed heartbeat details not yet noted; None if there are none.
     """
@@ -50,6 +51,7 @@ class Attempt:
         "noted",
         "noted_at",
         "number",
+        "over",
         "previous",
         "progress",
         "task",
@@ -67,6 +69,7 @@ class Attempt:
         self.noted_at = began
         self.dropped = False
         self.expired = False
+        self.over = False
         self.ahead: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.progress: bytes | None = None
@@ -82,7 +85,7 @@ class Attempt:
     def beat(self, progress: Any) -> Any:
         """Record a sign of life; returns the latest progress known before it."""
         with self._lock:
-            if self.dropped:
+            if self.dropped or self.over:
                 raise asyncio.CancelledError("this attempt is not wanted any more")
             self.beaten = self._clock.monotonic()
             known = self.progress if self.progress is not None else self.previous

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -42,7 +42,7 @@ class RunList:
     runs: list[RunSummary]
     cursor: str | None
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[RunSummary]:
         return iter(self.runs)
 
     def __len__(self) -> int:
@@ -256,7 +256,11 @@ class Client:
 
     # ── finding and speaking ─────────────────────────────────────────────────────────────────────────────────────
 
-    def handle(self, id: str, wf: Workflow[..., R] | None = None, /) -> Handle[R]:
+    @overload
+    def handle(self, id: str, wf: Workflow[..., R], /) -> Handle[R]: ...
+    @overload
+    def handle(self, id: str, wf: None = None, /) -> Handle[Any]: ...
+    def handle(self, id: str, wf: Workflow[..., Any] | None = None, /) -> Handle[Any]:
         """The handle of a run; the workflow, if given, types its result. No look at the store."""
         return Handle(self.link, RunId(check_name("run id", id)), wf)
 
@@ -352,9 +356,8 @@ class Client:
         return total
 
     @property
-    def sync(self) -> Any:
+    def sync(self) -> SyncClient:
         """The blocking twin of this client, for code without an event loop: ``with connect(url).sync as client:``."""
-
         return SyncClient(self)
 
 

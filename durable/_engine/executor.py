@@ -114,13 +114,14 @@ class Executor:
                 entry = self._judge(attempt, spec, _timeout(attempt, spec) if attempt.expired else error)
         except BaseException as error:
             entry = self._judge(attempt, spec, error)
+        attempt.over = True
         sink.attempt_ended(attempt, None if attempt.dropped else entry)
 
     async def _ready(self, sink: Sink, attempt: Attempt, spec: StepSpec, wait: Awaitable[None] | None) -> None:
         """What comes before user code: lease, rate limit, a straggling thread's end, the write-ahead."""
         if wait is not None:
             await wait
-        straggler = self._stragglers.pop(attempt.key, None)
+        straggler = self._stragglers.get(attempt.key)
         if straggler is not None and not straggler.done():
             await asyncio.wait([straggler])
         if spec.policy.rate is not None:
@@ -179,6 +180,7 @@ class Executor:
             returned, value = await asyncio.shield(future)
         except asyncio.CancelledError:
             self._stragglers[attempt.key] = future
+            future.add_done_callback(lambda _: self._stragglers.pop(attempt.key, None))
             raise
         if not returned:
             raise value

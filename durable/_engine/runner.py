@@ -271,6 +271,7 @@ class Runner:
     # ── Sink: what the executor says ─────────────────────────────────────────────────────────────────────────────
 
     def attempt_ended(self, attempt: Attempt, entry: Entry | None) -> None:
+        attempt.task = None  # the task's context holds the attempt: no cycle is left for the collector
         if self.attempts.get(attempt.call_id) is attempt:
             del self.attempts[attempt.call_id]
         if self._closed:

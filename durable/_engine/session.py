@@ -79,6 +79,7 @@ class Heartbeat:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._stopped = False
         self._warned_at = 0.0
 
     def start(self) -> None:
@@ -91,6 +92,7 @@ class Heartbeat:
 
     async def stop(self) -> None:
         """Stop beating; the session ends by ``leave`` or by its lease."""
+        self._stopped = True  # before the look at what the thread has published: it may not have begun yet (B12)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -114,13 +116,15 @@ class Heartbeat:
     async def _beat_until_stopped(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        if self._stopped:
+            return
         store = self._store.dedicated()
         opened = False
         due = self._clock.monotonic() + self._beat_seconds
         try:
             while not self._stop.is_set():
                 try:
-                    await asyncio.wait_for(self._stop.wait(), _SLICE_SECONDS)
+                    await asyncio.wait_for(self._stop.wait(), min(_SLICE_SECONDS, self._beat_seconds))
                 except TimeoutError:
                     pass
                 self._watch_activation()

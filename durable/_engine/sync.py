@@ -7,12 +7,17 @@ import inspect
 import threading
 from collections.abc import Coroutine, Iterator
 from types import TracebackType
-from typing import Any, TypeVar, final
+from typing import Any, Generic, TypeVar, final, overload
 
-from durable._engine.handle import Handle
+from durable._author.definitions import Invocation, Workflow
+from durable._engine.handle import Handle, Status
+from durable._model.duration import Duration
 from durable.errors import DurableError
 
 T = TypeVar("T")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+I = TypeVar("I")  # noqa: E741
 
 __all__ = ["SyncClient", "SyncHandle"]
 
@@ -74,11 +79,23 @@ class SyncClient:
             raise DurableError("Use the blocking client inside `with connect(...).sync as client:`.")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def start(self, wf: Any, /, *input: Any, **options: Any) -> SyncHandle:
+    @overload
+    def start(self, wf: Workflow[[I], R], input: I, /, **options: Any) -> SyncHandle[R]: ...
+    @overload
+    def start(self, wf: Workflow[[], R], /, **options: Any) -> SyncHandle[R]: ...
+    @overload
+    def start(self, call: Invocation[R], /, **options: Any) -> SyncHandle[R]: ...
+    @overload
+    def start(self, name: str, input: Any = None, /, **options: Any) -> SyncHandle[Any]: ...
+    def start(self, wf: Any, /, *input: Any, **options: Any) -> SyncHandle[Any]:
         """As ``Client.start``."""
         return SyncHandle(self, self._call(self._client.start(wf, *input, **options)))
 
-    def handle(self, id: str, wf: Any = None, /) -> SyncHandle:
+    @overload
+    def handle(self, id: str, wf: Workflow[..., R], /) -> SyncHandle[R]: ...
+    @overload
+    def handle(self, id: str, wf: None = None, /) -> SyncHandle[Any]: ...
+    def handle(self, id: str, wf: Any = None, /) -> SyncHandle[Any]:
         """As ``Client.handle``."""
         return SyncHandle(self, self._client.handle(id, wf))
 
@@ -90,13 +107,21 @@ class SyncClient:
 
 
 @final
-class SyncHandle:
+class SyncHandle(Generic[R_co]):
     """As ``Handle``, without await."""
 
-    def __init__(self, client: SyncClient, handle: Handle[Any]) -> None:
+    def __init__(self, client: SyncClient, handle: Handle[R_co]) -> None:
         self._client = client
         self._handle = handle
         self.id = handle.id
+
+    def result(self, *, timeout: Duration | None = None) -> R_co:
+        """As ``Handle.result``."""
+        return self._client._call(self._handle.result(timeout=timeout))
+
+    def status(self) -> Status:
+        """As ``Handle.status``."""
+        return self._client._call(self._handle.status())
 
     def stream(self, name: str, /, *, start: int = 0) -> Iterator[Any]:
         """As ``Handle.stream``."""
@@ -107,7 +132,7 @@ class SyncHandle:
             except StopAsyncIteration:
                 return
 
-    def fork(self, *, at: str, id: str | None = None) -> SyncHandle:
+    def fork(self, *, at: str, id: str | None = None) -> SyncHandle[R_co]:
         """As ``Handle.fork``."""
         return SyncHandle(self._client, self._client._call(self._handle.fork(at=at, id=id)))
 

@@ -48,6 +48,9 @@ def _ending(error: BaseException, settings: Settings) -> int:
         # Whoever read our output has left (`| head`). Keep the interpreter from saying so at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        sys.stderr.write(f"{error.format_message()}\n")
+        return Exit.USAGE
     if settings.debug and not isinstance(error, click.ClickException | click.Abort):
         traceback.print_exception(error)
     failure = _failure(error)
@@ -123,6 +126,7 @@ cli = Root(
         "Exit codes: 0 ok, 1 the run failed or a check found problems, 2 usage, 3 not found, 4 not possible in this "
         "state, 5 store unreachable, 7 run cancelled, 124 timed out, 130 interrupted."
     ),
+    context_settings={"help_option_names": ["-h", "--help"]},
     params=list[click.Parameter](global_options()),
     lazy={
         "run": (f"{_RUN}:run", "Start a run, work on it here, print its result."),
