@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from durable.store import (
@@ -45,14 +45,15 @@ Claims = list[tuple[RunId, int, bool]]  # (run, epoch, lonely)
 
 
 def glance(
-    raw: sqlite3.Connection, worker: WorkerSession, want: Want, last_poll: str | None, now: float
+    raw: sqlite3.Connection, worker: WorkerSession, want: Want, idle: Mapping[SessionId, sessions.Idle], now: float
 ) -> tuple[Poll | None, list[SessionId]]:
     """Answer a poll that changes nothing; else None. Also: the sessions that hold runs with a lease that still stands.
 
     Args:
-        last_poll: This session's last poll, if it was such an idle one.
+        idle: Polls of sessions of this process that were answered so, since they last wrote.
     """
-    others = [holder for holder in sessions.holders(raw) if holder.session != worker.id]
+    last_poll = idle[worker.id].poll_id if worker.id in idle else None
+    others = [holder for holder in sessions.holders(raw, idle) if holder.session != worker.id]
     living = [holder.session for holder in others if holder.expires_at > now]
     known = sessions.known(raw, worker.id)
     if known is None or known.lost_runs or len(living) < len(others):
@@ -78,21 +79,24 @@ def poll(
     raw: sqlite3.Connection,
     worker: WorkerSession,
     want: Want,
-    last_poll: str | None,
+    idle: Mapping[SessionId, sessions.Idle],
     dead: Collection[SessionId],
     now: float,
-) -> tuple[Poll, bool]:
-    """See ``Store.poll``; the numbers are its own. Also: whether runs have become claimable, or blocked.
+) -> tuple[Poll, set[SessionId], bool]:
+    """See ``Store.poll``; the numbers are its own.
+
+    Also: the sessions that have lost their leases, and whether runs have become claimable, or blocked.
 
     Args:
-        last_poll: This session's last poll, if it was an idle one, which was not written down.
+        idle: Polls of sessions of this process that were not written down.
         dead: Sessions that are proven dead.
     """
     known = sessions.known(raw, worker.id)
     if known is None:
         sessions.forget_old(raw, now)
+    last_poll = idle[worker.id].poll_id if worker.id in idle else None
     sessions.beat(raw, worker, now)  # (1)
-    others = [holder for holder in sessions.holders(raw) if holder.session != worker.id]
+    others = [holder for holder in sessions.holders(raw, idle) if holder.session != worker.id]
     gone = {holder.session for holder in others if holder.expires_at <= now or holder.session in dead}
     news = False
     for session in gone:  # (2)
@@ -109,7 +113,7 @@ def poll(
     )
     found = [head.due_at for head in heads(raw, {lane.key for lane in want.lanes})]
     standing = [holder for holder in others if holder.session not in gone]
-    return _answer(raw, worker, want, claims, standing, found, now), news
+    return _answer(raw, worker, want, claims, standing, found, now), gone, news
 
 
 def _owned(raw: sqlite3.Connection, session: SessionId) -> Owned:

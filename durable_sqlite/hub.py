@@ -11,6 +11,7 @@ from typing import Final, final
 
 from durable.store import SessionId
 from durable_sqlite.locks import SessionLocks
+from durable_sqlite.sessions import Idle
 
 __all__ = ["Hub", "Listener", "join", "leave"]
 
@@ -81,7 +82,7 @@ class Hub:
     """One per process and file. Its lock guards short moves of memory and lock files, never a statement.
 
     Attributes:
-        idle_polls: Sessions' last polls, where these claimed nothing and so were not written down.
+        idle: Sessions' last polls, where these changed nothing and so were not written down.
         tide: The level of the table ``tide`` up to which listeners of this process were hinted by its own writes.
     """
 
@@ -90,7 +91,7 @@ class Hub:
         self.directory = directory
         self.lock = threading.Lock()
         self.locks = SessionLocks(directory)
-        self.idle_polls: dict[SessionId, str] = {}
+        self.idle: dict[SessionId, Idle] = {}
         self.tide = -1
         self.stores = 0
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
@@ -123,7 +124,20 @@ class Hub:
     def drop(self, session: SessionId) -> None:
         with self.lock:
             self.locks.drop(session)
-            self.idle_polls.pop(session, None)
+            self.idle.pop(session, None)
+
+    def renewed(self, session: SessionId, now: float, expires_at: float) -> None:
+        """The session's lease was written down; its last poll is as idle as it was."""
+        with self.lock:
+            if session in self.idle:
+                self.idle[session] = Idle(self.idle[session].poll_id, now, expires_at)
+
+    def expired(self, session: SessionId, now: float) -> None:
+        """The session has lost its lease, and it was written down."""
+        with self.lock:
+            known = self.idle.get(session)
+            if known is not None:
+                self.idle[session] = Idle(known.poll_id, known.seen_at, min(known.expires_at, now))
 
     def lives_here(self, session: SessionId) -> bool:
         with self.lock:

@@ -11,6 +11,7 @@ from durable.store import Poll, SessionId, Want, WorkerSession
 from durable_sqlite import claims, locks
 from durable_sqlite.database import Database
 from durable_sqlite.hub import Hub
+from durable_sqlite.sessions import Idle
 
 __all__ = ["poll"]
 
@@ -23,11 +24,10 @@ async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSessio
     def glance(raw: sqlite3.Connection) -> tuple[Poll | None, list[SessionId]]:
         hub.hold(session.id)
         now = float(clock.now())
-        last_poll = hub.idle_polls.get(session.id)
-        answer, living = database.read_here(raw, lambda raw: claims.glance(raw, session, want, last_poll, now))
+        answer, living = database.read_here(raw, lambda raw: claims.glance(raw, session, want, hub.idle, now))
         dead = _proven_dead(hub, clock, living)
         if answer is not None and not dead:
-            hub.idle_polls[session.id] = want.poll_id
+            hub.idle[session.id] = Idle(want.poll_id, now, now + session.lease_seconds)
             return answer, []
         return None, dead
 
@@ -57,13 +57,14 @@ def _poll(
             proof = None if hub.directory is None else locks.probe(hub.directory, one)
             if proof is not None:
                 proofs[one] = proof
-        last_poll = hub.idle_polls.get(session.id)
-        answer = _written(database, raw, session, want, last_poll, proofs)
+        answer, gone = _written(database, hub, raw, session, want, proofs)
     except BaseException:
         for proof in proofs.values():
             os.close(proof)
         raise
-    hub.idle_polls.pop(session.id, None)
+    hub.idle.pop(session.id, None)
+    for one in gone:
+        hub.expired(one, answer.now)
     for one, proof in proofs.items():
         assert hub.directory is not None
         locks.forget(hub.directory, one, proof)
@@ -72,17 +73,17 @@ def _poll(
 
 def _written(
     database: Database,
+    hub: Hub,
     raw: sqlite3.Connection,
     session: WorkerSession,
     want: Want,
-    last_poll: str | None,
     proofs: dict[SessionId, int],
-) -> Poll:
+) -> tuple[Poll, set[SessionId]]:
     news = False
 
-    def body(raw: sqlite3.Connection, now: float) -> Poll:
+    def body(raw: sqlite3.Connection, now: float) -> tuple[Poll, set[SessionId]]:
         nonlocal news
-        answer, news = claims.poll(raw, session, want, last_poll, proofs, now)
-        return answer
+        answer, gone, news = claims.poll(raw, session, want, hub.idle, proofs, now)
+        return answer, gone
 
     return database.write_here(raw, body, synced=False, hints=lambda: news)

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from durable.store import SessionId, SessionRecord, WorkerSession
 
-__all__ = ["Holder", "Known", "back_off", "beat", "holders", "known", "leave", "list_all", "reap", "release", "renew"]
+__all__ = [
+    "Holder",
+    "Idle",
+    "Known",
+    "back_off",
+    "beat",
+    "holders",
+    "known",
+    "leave",
+    "list_all",
+    "reap",
+    "release",
+    "renew",
+]
 
 FORGET_SECONDS: Final = 2 * 86_400.0  # the dead are remembered for a day at least; this is twice that
 
@@ -63,6 +76,18 @@ class Holder:
     expires_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What an idle poll has said and nobody has written down: known to this process, until the session next writes.
+
+    Other processes see the older lease, which has at least two thirds to go at that moment.
+    """
+
+    poll_id: str
+    seen_at: float
+    expires_at: float
+
+
 def known(raw: sqlite3.Connection, session: SessionId) -> Known | None:
     """The session's row."""
     row = raw.execute(_FIND, (session,)).fetchone()
@@ -91,12 +116,17 @@ def renew(raw: sqlite3.Connection, session: WorkerSession, now: float) -> bool:
     return not beat(raw, session, now)
 
 
-def holders(raw: sqlite3.Connection) -> list[Holder]:
+def holders(raw: sqlite3.Connection, idle: Mapping[SessionId, Idle]) -> list[Holder]:
     """Who holds runs, lane by lane. A session without a row has no lease."""
-    return [
-        Holder(owner, lane, float("-inf") if expires_at is None else expires_at)
-        for owner, lane, expires_at in raw.execute(_HOLDERS)
-    ]
+    found: list[Holder] = []
+    for owner, lane, expires_at in raw.execute(_HOLDERS):
+        known_here = idle.get(owner)
+        if expires_at is None:
+            expires_at = float("-inf")
+        elif known_here is not None:
+            expires_at = known_here.expires_at
+        found.append(Holder(owner, lane, expires_at))
+    return found
 
 
 def back_off(strikes: int, lonely_after: int) -> float:
@@ -140,18 +170,25 @@ def forget_old(raw: sqlite3.Connection, now: float) -> None:
     )
 
 
-def list_all(raw: sqlite3.Connection, now: float, is_dead: Callable[[SessionId], bool]) -> list[SessionRecord]:
+def list_all(
+    raw: sqlite3.Connection, now: float, idle: Mapping[SessionId, Idle], is_dead: Callable[[SessionId], bool]
+) -> list[SessionRecord]:
     """Every session, newest first.
 
     Args:
+        idle: What this process knows better than the table.
         is_dead: Whether the session's process is proven dead; asked for those whose lease still runs.
     """
     rows = raw.execute(
-        "SELECT id, name, registered, queues, started_at, seen_at, expires_at, "
+        "SELECT id, name, registered, queues, started_at, seen_at, expires_at, lost_runs, "
         "(SELECT count(*) FROM runs WHERE owner = sessions.id) FROM sessions ORDER BY started_at DESC, id DESC"
     ).fetchall()
-    return [
-        SessionRecord(
+    records: list[SessionRecord] = []
+    for id, name, registered, queues, started_at, seen_at, expires_at, lost_runs, held in rows:
+        known_here = None if lost_runs else idle.get(id)
+        if known_here is not None:
+            seen_at, expires_at = known_here.seen_at, known_here.expires_at
+        record = SessionRecord(
             id=id,
             name=name,
             registered=tuple((workflow, version) for workflow, version in json.loads(registered)),
@@ -162,5 +199,5 @@ def list_all(raw: sqlite3.Connection, now: float, is_dead: Callable[[SessionId],
             alive=expires_at > now and not is_dead(id),
             held=held,
         )
-        for id, name, registered, queues, started_at, seen_at, expires_at, held in rows
-    ]
+        records.append(record)
+    return records

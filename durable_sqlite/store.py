@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, final
@@ -156,7 +157,14 @@ class SqliteStore:
         return await polls.poll(self._database, self._hub(), self._clock, session, want)
 
     async def renew(self, session: WorkerSession) -> bool:
-        return await self._database.write(lambda raw, now: sessions.renew(raw, session, now), synced=False)
+        hub = self._hub()
+
+        def renew(raw: sqlite3.Connection, now: float) -> tuple[bool, float]:
+            return sessions.renew(raw, session, now), now
+
+        standing, now = await self._database.write(renew, synced=False)
+        hub.renewed(session.id, now, now + session.lease_seconds)
+        return standing
 
     async def leave(self, session: SessionId) -> None:
         hub = self._hub()
@@ -216,7 +224,7 @@ class SqliteStore:
         def is_dead(session: SessionId) -> bool:
             return hub.directory is not None and not hub.lives_here(session) and locks.is_dead(hub.directory, session)
 
-        return await self._database.read(lambda raw: sessions.list_all(raw, now, is_dead))
+        return await self._database.read(lambda raw: sessions.list_all(raw, now, hub.idle, is_dead))
 
     async def purge(self, query: PurgeQuery) -> int:
         return await self._database.write(lambda raw, now: upkeep.purge(raw, query, now))

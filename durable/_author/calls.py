@@ -68,15 +68,20 @@ class SignalSpec:
 @final
 @dataclass(slots=True)
 class ChildSpec:
-    """A child run that is awaited."""
+    """A child run that is awaited.
+
+    Attributes:
+        policy: Of the step that it carries out; None for a child workflow.
+    """
 
     run: NewRun
+    policy: StepPolicy | None = None
 
 
 class Tracker(Protocol):
     """A saga, as calls see it."""
 
-    def track(self, spec: StepSpec, future: CallFuture, read: Callable[[Settled], Any]) -> None:
+    def track(self, name: str, undo: Callable[..., Any], future: CallFuture, read: Callable[[Settled], Any]) -> None:
         """A step with an ``undo`` was issued inside the saga."""
         ...
 
@@ -110,10 +115,10 @@ class StepCall(Coroutine[Any, Any, R_co], Generic[R_co]):
         if self._before is not None:
             self._before()
         future = self._scope.state.issue(call)
-        spec = call.spec
-        tracker = current_tracker.get() if isinstance(spec, StepSpec) and spec.policy.undo is not None else None
-        if tracker is not None:
-            tracker.track(spec, future, lambda settled: self._read(call, settled))
+        policy: StepPolicy | None = getattr(call.spec, "policy", None)
+        tracker = current_tracker.get() if policy is not None and policy.undo is not None else None
+        if tracker is not None and policy is not None and policy.undo is not None:
+            tracker.track(call.name, policy.undo, future, lambda settled: self._read(call, settled))
             settled = yield from asyncio.shield(future).__await__()
         else:
             settled = yield from future.__await__()

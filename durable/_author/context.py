@@ -21,6 +21,7 @@ from durable._author.definitions import (
     Step,
     StepPolicy,
     Workflow,
+    WorkflowPolicy,
     check_effect,
     step_workflow_name,
 )
@@ -37,7 +38,7 @@ from durable._model.messages import Message, MessageKind
 from durable._model.retry import NO_RETRY, Retry
 from durable._model.runs import NewRun, Parent
 from durable.codec import Arguments, ValueType, digest
-from durable.errors import WorkflowCodeError
+from durable.errors import RunFailed, WorkflowCodeError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -206,8 +207,8 @@ class Context:
     def _remote_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall[Any]:
         raw = step.arguments.dump(args, kwargs, f"step {step.name!r}")
         name = step.name if step.policy.key is None else f"{step.name}[{step.policy.key}]"
-        remote = step_workflow_name(step.name)
-        return self._child_call(remote, None, name, raw, step.arguments.result, None, "cancel", step.policy.queue)
+        child: Workflow[..., Any] = Workflow(step.fn, step_workflow_name(step.name), "", WorkflowPolicy(), arguments=step.arguments)
+        return self._child_call(child, None, name, raw, step.policy.queue, step.policy)
 
     # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -224,47 +225,43 @@ class Context:
         if not isinstance(workflow, Workflow):
             raise WorkflowCodeError(f"ctx.child takes a function decorated with @workflow, not {workflow!r}.")
         raw = workflow.arguments.dump(args, kwargs, f"workflow {workflow.name!r}")
-        return self._child_call(
-            workflow.name,
-            workflow.version,
-            workflow.name,
-            raw,
-            workflow.arguments.result,
-            workflow.child_id,
-            workflow.on_parent_close,
-            workflow.queue,
-        )
+        return self._child_call(workflow, workflow.version, workflow.name, raw, workflow.queue, None)
 
     def _child_call(
         self,
-        workflow: str,
+        workflow: Workflow[..., Any],
         version: str | None,
         name: str,
         raw: bytes,
-        result: ValueType[Any],
-        chosen_id: str | None,
-        on_close: Any,
         queue: str | None,
+        policy: StepPolicy | None,
     ) -> StepCall[Any]:
+        """A child run; with a step's ``policy`` it stands for that step, whose own exceptions it raises."""
         scope, state, facts = self._scope, self._state, self._state.facts
         identity = state.identify("child", name)
+        chosen_id = workflow.child_id
         run = NewRun(
             RunId(chosen_id) if chosen_id is not None else child_id(facts.run, facts.generation, identity),
-            workflow,
+            workflow.name,
             version,
             queue or scope.queue,
-            scope.codec.seal(raw, f"input of child workflow {workflow!r}"),
-            digest(workflow, raw),
+            scope.codec.seal(raw, f"input of child workflow {workflow.name!r}"),
+            digest(workflow.name, raw),
             derived_id(facts.seed, identity) + derived_id(identity, facts.seed)[:8],
             scope.priority,
-            parent=Parent(RunId(facts.run), identity, facts.generation, on_close),
+            parent=Parent(RunId(facts.run), identity, facts.generation, workflow.on_parent_close),
         )
-        call = Call(identity, CallKind.CHILD, name, Arguments.fingerprint(raw), ChildSpec(run), state.now)
-        call.place = place(2)
+        call = Call(identity, CallKind.CHILD, name, Arguments.fingerprint(raw), ChildSpec(run, policy), state.now)
+        call.place = place(3)
         call.on_abandon = lambda: self._give_up_child(run, identity)
 
         def read(call: Call, settled: Settled) -> Any:
-            return result_of(scope.codec.open(settled.payload), run.id, result)
+            try:
+                return result_of(scope.codec.open(settled.payload), run.id, workflow.arguments.result)
+            except RunFailed as failed:
+                if policy is None or failed.__cause__ is None:
+                    raise
+                raise failed.__cause__
 
         return StepCall(scope, call, read, lambda: self._start_child(run))
 

@@ -8,7 +8,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, cast, final
 
-from durable._author.calls import StepSpec, Tracker, current_tracker
+from durable._author.calls import Tracker, current_tracker
 from durable._author.definitions import Step
 from durable._core.state import CallFuture, Poisoned
 from durable._model.entries import Settled
@@ -40,16 +40,19 @@ class Saga(Tracker):
         name = fn.name if isinstance(fn, Step) else getattr(fn, "__name__", "undo")
         self._done.append((name, cast("Callable[..., Any]", fn), args, dict(kwargs)))
 
-    def track(self, spec: StepSpec, future: CallFuture, read: Callable[[Settled], Any]) -> None:
+    def track(self, name: str, undo: Callable[..., Any], future: CallFuture, read: Callable[[Settled], Any]) -> None:
         """A step with an undo was issued (called by the engine)."""
         self._in_flight.append(future)
-        undo = spec.policy.undo
-        assert undo is not None
 
         def settled(done: asyncio.Future[Any]) -> None:
             self._in_flight.remove(future)
-            if not done.cancelled() and done.result() is not None and done.result().ok:
-                self._done.append((f"undo {spec.name}", undo, (read(done.result()),), {}))
+            if done.cancelled() or done.result() is None or not done.result().ok:
+                return
+            try:
+                result = read(done.result())
+            except Exception:
+                return  # a remote step's failure comes as an outcome: nothing to undo
+            self._done.append((f"undo {name}", undo, (result,), {}))
 
         future.add_done_callback(settled)
 

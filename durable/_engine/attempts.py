@@ -31,6 +31,7 @@ class Attempt:
         began_at: Store time, for people.
         noted: A begin note has been handed to the committer.
         dropped: Nobody wants its outcome any more.
+        running: The step's own code has begun; before that it waits for its turn, which is no silence.
         over: Its outcome is settled; a thread of it may go on.
         ahead: Resolved when its write-ahead note is durable.
         progress: Sealed heartbeat details not yet noted; None if there are none.
@@ -54,6 +55,7 @@ class Attempt:
         "over",
         "previous",
         "progress",
+        "running",
         "task",
     )
 
@@ -69,6 +71,7 @@ class Attempt:
         self.noted_at = began
         self.dropped = False
         self.expired = False
+        self.running = False
         self.over = False
         self.ahead: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None

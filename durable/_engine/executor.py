@@ -139,7 +139,8 @@ class Executor:
 
     async def _run(self, attempt: Attempt, spec: StepSpec) -> Any:
         args, kwargs = ((), {}) if spec.step is None or spec.raw is None else self._arguments(spec)
-        attempt.beaten = self._clock.monotonic()  # waiting for its turn was no silence
+        attempt.beaten = self._clock.monotonic()
+        attempt.running = True
         current_attempt.set(attempt)
         if spec.policy.timeout is None:
             if spec.is_async and spec.policy.run_in != "process":

@@ -255,6 +255,8 @@ class Runner:
     def sweep(self, now: float) -> None:
         """Called ten times a second: slow attempts get a note, silent ones are given up."""
         for attempt in self.attempts.values():
+            if not attempt.running:
+                continue
             spec: StepSpec = attempt.call.spec
             limit = spec.policy.heartbeat
             if limit is not None and now - attempt.beaten > limit and not attempt.expired and attempt.task is not None:

@@ -198,7 +198,7 @@ async def test_a_failed_attempt_is_shown_while_the_next_one_waits(rig: Any) -> N
         current = (await handle.status()).current
         said = await handle.explain()
     assert current[0].startswith(("flaky (attempt 2, retry in 2", "flaky (attempt 2, retry in 30.0"))
-    assert "attempt 2 of 3 of step flaky" in said
+    assert "Attempt 2 of 3 of step flaky" in said
     assert "no route" in said
 
 

@@ -100,7 +100,9 @@ def declared() -> None:
     takes: Step[[str], int] = length
     urls: AsyncStep[[str], bytes] = fetch
     plain: SyncStep[[str], int] = length
-    more: Step[[str], int] = length.options(name="other", retry=Retry(3), timeout=5, key="k", rate_limit="1/s", queue="q")
+    more: Step[[str], int] = length.options(
+        name="other", retry=Retry(3), timeout=5, key="k", rate_limit="1/s", queue="q"
+    )
     one: Workflow[[str], list[int]] = one_input
     none: Workflow[[], float] = no_input
     two: Workflow[[str, str], str] = approval.options(id="a", on_parent_close="abandon", queue="q")
@@ -235,7 +237,10 @@ async def holding(client: Client) -> None:
 
 
 async def working() -> None:
-    async with connect() as client, Worker(client, workflows=[order, approval, no_input], steps=[charge, area]) as worker:
+    async with (
+        connect() as client,
+        Worker(client, workflows=[order, approval, no_input], steps=[charge, area]) as worker,
+    ):
         assert_type(client, Client)
         assert_type(worker, Worker)
         await worker.run()

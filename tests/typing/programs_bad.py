@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from programs import Approval, Order, Receipt, approval, approved, charge, crawl, order, pay, reminder, scrape, send_email
+from programs import (
+    Approval,
+    Order,
+    Receipt,
+    approval,
+    approved,
+    charge,
+    crawl,
+    order,
+    pay,
+    reminder,
+    scrape,
+    send_email,
+)
 
 from durable import Client, Context, Retry, Worker, run, step, workflow
 

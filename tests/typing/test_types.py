@@ -21,7 +21,15 @@ pytestmark = pytest.mark.slow
 
 def mypy(*files: str) -> Errors:
     """(file → line → message) of what ``mypy --strict`` refuses."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={ROOT / '.mypy_cache'}", *files]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        f"--cache-dir={ROOT / '.mypy_cache'}",
+        *files,
+    ]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     errors: Errors = {}
