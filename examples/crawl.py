@@ -1,4 +1,4 @@
-"""A crawl: many steps at once, at most ten a second, with plain asyncio.gather; and a polite one that forgives a few."""
+"""A crawl: many steps at once, ten a second, with plain asyncio.gather; and a polite one that forgives a few."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ async def work(store: str, run_id: str, wait: str) -> None:
         known = (await client.list(id_prefix=run_id)).runs
         print(f"{'Resuming' if known else 'Starting'} run {run_id}", flush=True)
         handle = await client.start(reminder.bind("ada@example.com", wait=wait), id=run_id)
+        await asyncio.sleep(0.5)
         print(f"  {await handle.explain()}", flush=True)
         await handle.result()
         print("Done: two letters, one wait")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
+from threading import get_ident
 from typing import Any, Final, cast
 
 from durable.clock import SystemClock
 
-__all__ = ["activation", "active_for", "active_thread"]
+__all__ = ["activation", "longest_activation"]
 
 _REFUSED: Final = {
     "open": "opens a file",
@@ -56,8 +56,7 @@ _EXEMPT: Final = (
 )
 
 _clock = SystemClock()
-_thread: int | None = None
-_since = 0.0
+_active: dict[int, float] = {}  # thread → when its activation began
 _installed = False
 
 
@@ -65,33 +64,27 @@ class _Activation:
     """Context manager: workflow code runs in this thread now. Not re-entrant: activations do not nest."""
 
     def __enter__(self) -> None:
-        global _thread, _since, _installed
+        global _installed
         if not _installed:
             _installed = True
             sys.addaudithook(_hook)
-        _since = _clock.monotonic()
-        _thread = threading.get_ident()
+        _active[get_ident()] = _clock.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        global _thread
-        _thread = None
+        _active.pop(get_ident(), None)
 
 
 activation: Final = _Activation()
 
 
-def active_for() -> float:
-    """Seconds for which the current activation has been running; 0 if none."""
-    return _clock.monotonic() - _since if _thread is not None else 0.0
-
-
-def active_thread() -> int | None:
-    """The thread that runs an activation now."""
-    return _thread
+def longest_activation() -> tuple[int, float] | None:
+    """(thread, seconds) of the activation that has been running longest; None if there is none."""
+    began = min(_active.copy().items(), key=lambda item: item[1], default=None)
+    return None if began is None else (began[0], _clock.monotonic() - began[1])
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _thread is None or event not in _REFUSED or _thread != threading.get_ident():
+    if not _active or event not in _REFUSED or get_ident() not in _active:
         return
     loop = cast(Any, asyncio.events._get_running_loop())
     if not getattr(loop, "_is_workflow_loop", False):

@@ -107,6 +107,8 @@ class Runner:
         self._live = False
         self._pausing: InboxMessage | None = None
         self._pause_confirmed = False
+        self._terminated: set[str] = set()
+        self._terminating = False
         self._wake: asyncio.TimerHandle | None = None
         self._wake_instant: float | None = None
         self._retrying: list[Call] = []
@@ -307,6 +309,8 @@ class Runner:
         if state is None or isinstance(self._final, Blocked):
             return self._commit([], plan.Flush(), Selection(), self._final or Running())
         flushed = plan.flush(state)
+        if flushed.closes and not self._children_terminated(flushed.closes):
+            return None
         chosen = self._choose(state) if flushed.complete else Selection()
         entries = flushed.notes + chosen.entries
         if flushed.complete and not state.finished:
@@ -322,7 +326,8 @@ class Runner:
         self._in_commit = False
         if self._closed:
             return
-        self._services.time.heard(answer.now)
+        if answer.now:
+            self._services.time.heard(answer.now)
         pending, self._pending = self._pending, None
         assert pending is not None
         entries, flushed, chosen = pending
@@ -468,8 +473,6 @@ class Runner:
                 call = state.calls.get(CallId(wanted.parent.call)) if state is not None else None
                 if call is not None:
                     self._outbox.append(Settled(CallKind.CHILD, call.id, call.fingerprint, True, payload))
-        for close in flushed.closes:
-            self._spawn(self._terminate_child(close))
 
     def _deliver(self, entries: list[Entry], at: float) -> None:
         state = self._state
@@ -637,11 +640,22 @@ class Runner:
             self._note_pause()
             self._look(everything=True)
 
-    async def _terminate_child(self, close: CloseChild) -> None:
-        codec = self._services.codec
-        verb = Terminate("its parent gave up waiting", endings.cancelled_outcome(codec, "its parent gave up waiting"))
-        control = Control(RunId(close.run), close.request_id, verb)
-        await self._services.weather.through(lambda: self._services.store.control([control]))
+    def _children_terminated(self, closes: list[CloseChild]) -> bool:
+        """Terminating is idempotent by its request id, so it comes before the commit that calls it done."""
+        left = [close for close in closes if close.request_id not in self._terminated]
+        if left and not self._terminating:
+            self._terminating = True
+            self._spawn(self._terminate_children(left))
+        return not left
+
+    async def _terminate_children(self, closes: list[CloseChild]) -> None:
+        reason = "its parent gave up waiting"
+        verb = Terminate(reason, endings.cancelled_outcome(self._services.codec, reason))
+        controls = [Control(RunId(close.run), close.request_id, verb) for close in closes]
+        await self._services.weather.through(partial(self._services.store.control, controls))
+        self._terminated.update(close.request_id for close in closes)
+        self._terminating = False
+        self._dirty()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

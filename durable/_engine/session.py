@@ -162,9 +162,10 @@ class Heartbeat:
 
     def _watch_activation(self) -> None:
         """An activation that does not come to an end is reported with the stack that holds it (once a minute)."""
-        seconds, thread, now = guard.active_for(), guard.active_thread(), self._clock.monotonic()
-        if seconds < defaults.ACTIVATION_SECONDS_WARN or thread is None or now - self._warned_at < 60:
+        longest, now = guard.longest_activation(), self._clock.monotonic()
+        if longest is None or longest[1] < defaults.ACTIVATION_SECONDS_WARN or now - self._warned_at < 60:
             return
+        thread, seconds = longest
         frame = sys._current_frames().get(thread)
         if frame is not None:
             self._warned_at = now

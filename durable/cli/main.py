@@ -12,6 +12,7 @@ import click
 
 from durable.cli.failures import Exit, Failure, told
 from durable.cli.lazy import LazyGroup
+from durable.cli.leaving import leave
 from durable.cli.options import Settings, global_options
 from durable.cli.text import safe
 
@@ -84,7 +85,7 @@ def _tell(failure: Failure, settings: Settings) -> None:
 def run_cli() -> int:
     """Run the command line of this process; its exit code."""
     code: int = cli.main(standalone_mode=False)
-    return code
+    return leave(code)
 
 
 runs = LazyGroup(

@@ -39,6 +39,11 @@ class Printer:
         ascii_only = not self.settings.unicode(sys.stdout)
         self._out(json_text(value, indent=None if self.form == "jsonl" else 2, ascii_only=ascii_only))
 
+    def event(self, value: Any) -> None:
+        """One JSON value of a stream of them: a line each, whatever the form."""
+        if self.form != "none":
+            self._out(json_text(value, ascii_only=not self.settings.unicode(sys.stdout)))
+
     def rows(self, columns: Sequence[Column], rows: Sequence[Sequence[Span]], values: Sequence[Any]) -> None:
         """A list: as a table, one JSON array, or a JSON line each.
 

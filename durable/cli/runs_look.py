@@ -19,7 +19,7 @@ from durable.cli.inputs import instant, pairs
 from durable.cli.options import Command, Settings, settings_of, terminal_columns
 from durable.cli.output import Column, Printer
 from durable.cli.picture import Picture, Row, picture_of
-from durable.cli.text import TimeStyle, json_text, safe, span, time_text, time_value
+from durable.cli.text import TimeStyle, json_text, span, time_text, time_value
 from durable.cli.timeline import Canvas, draw, headline
 from durable.store import RunQuery, RunRecord, RunStatus
 
@@ -175,7 +175,7 @@ def show(ctx: click.Context, *, run_id: str, every: bool) -> None:
         record = await find(client, run_id)
         journal = await read_journal(client.store, record.id, record.generation)
         now = await client.store.now()
-        picture = picture_of(record, journal, now, client.codec)
+        picture = picture_of(record, journal, now, client.link.codec)
         reason = await client.handle(record.id).explain()
         if printer.form != "table":
             printer.value(_show_value(record, picture, reason, printer.json_time))
@@ -267,6 +267,6 @@ def why(ctx: click.Context, *, run_id: str) -> None:
         if printer.form == "table":
             printer.text(sentence)
         else:
-            printer.value({"id": safe(record.id), "status": record.status.value, "why": sentence})
+            printer.value({"id": record.id, "status": record.status.value, "why": sentence})
 
     with_client(settings, work)
