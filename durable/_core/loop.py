@@ -198,13 +198,15 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> events.TimerHandle:
-        primitives.refuse_unreplayable_caller(1)
+        if (complaint := primitives.unreplayable_caller(1)) is not None:
+            self.refuse(complaint)
         return self._timer(self.now + delay, callback, args, context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> events.TimerHandle:
-        primitives.refuse_unreplayable_caller(1)
+        if (complaint := primitives.unreplayable_caller(3)) is not None:  # through asyncio.timeout, since 3.12
+            self.refuse(complaint)
         return self._timer(when, callback, args, context)
 
     def _timer(

@@ -1,8 +1,9 @@
-"""``asyncio.wait_for`` and ``asyncio.as_completed`` for workflows: one behaviour on every Python.
+"""What of asyncio must be another thing in workflows, so that it does the same on every Python and in every process.
 
-The standard ones create different numbers of tasks on 3.11 and 3.12, and ``as_completed`` goes through a set of bare
-coroutines, whose order is that of addresses. Identity is made of task paths, so both would break replay. Outside
-workflows the standard functions answer, unchanged.
+The standard ``wait_for`` and ``as_completed`` create different numbers of tasks on 3.11 and 3.12, and ``as_completed``
+goes through a set of bare coroutines, whose order is that of addresses. Identity is made of task paths, so both would
+break replay. ``all_tasks`` gathers from every loop of the process, and the futures that ``gather`` makes hash by
+address: sets of either would iterate differently in another process. Outside workflows all of them are as they were.
 """
 
 from __future__ import annotations
@@ -10,19 +11,17 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import events
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from types import CodeType
+from types import CodeType, CoroutineType, GeneratorType
 from typing import Any, Final, TypeVar, cast
-
-from durable.errors import WorkflowCodeError
 
 T = TypeVar("T")
 
-__all__ = ["install", "refuse_unreplayable_caller"]
+__all__ = ["in_workflow", "install", "unreplayable_caller"]
 
 _standard_wait_for: Final = asyncio.wait_for
 _standard_as_completed: Final = asyncio.as_completed
+_standard_all_tasks: Final = asyncio.all_tasks
 _marker: Final = "_is_workflow_loop"
 
 
@@ -47,6 +46,7 @@ def _codes(*functions: Any) -> frozenset[CodeType]:
 
 
 _refused: Final = _codes(_standard_wait_for, _standard_as_completed)
+_refused_ids: Final = frozenset(map(id, _refused))  # a code object hashes all its instructions, at every look
 
 
 def in_workflow() -> bool:
@@ -55,26 +55,26 @@ def in_workflow() -> bool:
     return loop is not None and getattr(loop, _marker, False)
 
 
-def refuse_unreplayable_caller(depth: int) -> None:
-    """Raise if the standard ``wait_for`` or ``as_completed`` is about to use the workflow loop.
+def unreplayable_caller(depth: int) -> str | None:
+    """What to say if the standard ``wait_for`` or ``as_completed`` is about to use the workflow loop, else None.
+
+    It is when a module bound the standard function by name before this one could replace it.
 
     Args:
-        depth: How many callers to look at.
-
-    Raises:
-        WorkflowCodeError: A module bound the standard function before this one could replace it.
+        depth: How many callers of the caller to look at.
     """
     frame = sys._getframe(2)
     for _ in range(depth):
-        if frame.f_code in _refused:
-            raise WorkflowCodeError(
-                f"asyncio.{frame.f_code.co_name} was imported by name before durable was, so the workflow would run "
-                "the standard one, which cannot be replayed. Import durable first, or write asyncio.wait_for(...) / "
-                "asyncio.as_completed(...) with the module's name."
+        if id(frame.f_code) in _refused_ids:
+            return (
+                "asyncio.wait_for or asyncio.as_completed was imported by name before durable was, so the workflow "
+                "would run the standard one, which cannot be replayed. Import durable first, or write "
+                "asyncio.wait_for(...) / asyncio.as_completed(...) with the module's name."
             )
         if frame.f_back is None:
-            return
+            return None
         frame = frame.f_back
+    return None
 
 
 async def _wait_for(fut: Awaitable[T], timeout: float | None) -> T:
@@ -84,11 +84,12 @@ async def _wait_for(fut: Awaitable[T], timeout: float | None) -> T:
         if pending.done():
             return pending.result()
         pending.cancel()
+        # Not ``await pending``: a cancel of the caller meanwhile must not be taken for the end of ``pending``.
+        await asyncio.wait([pending])
         try:
-            await pending
+            return pending.result()
         except asyncio.CancelledError as error:
             raise TimeoutError from error
-        return pending.result()
     async with asyncio.timeout(timeout):
         return await fut
 
@@ -98,10 +99,9 @@ class _AsCompleted(Iterator[Coroutine[Any, Any, T]], AsyncIterator["asyncio.Futu
 
     def __init__(self, aws: Iterable[Awaitable[T]], timeout: float | None) -> None:
         loop = asyncio.get_running_loop()
-        self._todo = list(dict.fromkeys(asyncio.ensure_future(aw) for aw in aws))
+        self._todo = dict.fromkeys(asyncio.ensure_future(aw) for aw in _in_order(aws))
         self._left = len(self._todo)
-        self._done: deque[asyncio.Future[T] | None] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._done: asyncio.Queue[asyncio.Future[T] | None] = asyncio.Queue()
         self._timer = loop.call_later(timeout, self._time_out) if timeout is not None and self._todo else None
         for future in self._todo:
             future.add_done_callback(self._completed)
@@ -109,31 +109,19 @@ class _AsCompleted(Iterator[Coroutine[Any, Any, T]], AsyncIterator["asyncio.Futu
     def _completed(self, future: asyncio.Future[T]) -> None:
         if future not in self._todo:
             return
-        self._todo.remove(future)
-        self._put(future)
+        del self._todo[future]
+        self._done.put_nowait(future)
         if not self._todo and self._timer is not None:
             self._timer.cancel()
 
     def _time_out(self) -> None:
         for future in self._todo:
             future.remove_done_callback(self._completed)
-            self._put(None)
+            self._done.put_nowait(None)
         self._todo.clear()
 
-    def _put(self, item: asyncio.Future[T] | None) -> None:
-        self._done.append(item)
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                break
-
     async def _next_future(self) -> asyncio.Future[T]:
-        while not self._done:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        future = self._done.popleft()
+        future = await self._done.get()
         if future is None:
             raise TimeoutError
         return future
@@ -160,6 +148,38 @@ class _AsCompleted(Iterator[Coroutine[Any, Any, T]], AsyncIterator["asyncio.Futu
         return await self._next_future()
 
 
+_HASHED_BY_ADDRESS: Final = (CoroutineType, GeneratorType)
+
+
+def _in_order(aws: Any) -> Iterable[Any]:
+    """The awaitables, each once, in an order that is the same in every process."""
+    if asyncio.isfuture(aws) or asyncio.iscoroutine(aws):
+        raise TypeError(f"expect an iterable of futures, not {type(aws).__name__}")
+    given = dict.fromkeys(aws)
+    if isinstance(aws, set | frozenset) and any(type(aw) in _HASHED_BY_ADDRESS for aw in given):
+        cast(Any, asyncio.get_running_loop()).refuse(
+            "asyncio.as_completed was given a set of coroutines, whose order is that of addresses in memory, another in "
+            "every process. Give it a list."
+        )
+    return given
+
+
+def _gathering_hash(self: Any) -> int:
+    """Of a future that ``gather`` made: on a workflow's loop by creation order, like all its other futures."""
+    found: int | None = self.__dict__.get("_durable_hash")
+    if found is None:
+        loop = self.get_loop()
+        found = self._durable_hash = loop.next_hash() if getattr(loop, _marker, False) else object.__hash__(self)
+    return found
+
+
+def _dispatching_all_tasks(loop: Any = None) -> set[asyncio.Task[Any]]:
+    asked = events._get_running_loop() if loop is None else loop
+    if getattr(asked, _marker, False):
+        return set(cast(Any, asked).live_tasks())
+    return _standard_all_tasks(loop)
+
+
 async def _dispatching_wait_for(fut: Any, timeout: float | None) -> Any:
     if in_workflow():
         return await _wait_for(fut, timeout)
@@ -177,9 +197,11 @@ def install() -> None:
     for name, function, standard in (
         ("wait_for", _dispatching_wait_for, _standard_wait_for),
         ("as_completed", _dispatching_as_completed, _standard_as_completed),
+        ("all_tasks", _dispatching_all_tasks, _standard_all_tasks),
     ):
         function.__name__ = function.__qualname__ = name
         function.__doc__ = standard.__doc__
         for module in (asyncio, asyncio.tasks):
             if getattr(module, name) is standard:
                 setattr(module, name, cast(Callable[..., Any], function))
+    asyncio.tasks._GatheringFuture.__hash__ = _gathering_hash  # type: ignore[attr-defined]

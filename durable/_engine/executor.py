@@ -81,9 +81,14 @@ class Executor:
         """Ask an at-most-once step's ``check`` what became of the attempt that a crash cut; None if it cannot tell."""
         spec: StepSpec = call.spec
         if spec.policy.check is not None:
-            answer = spec.policy.check(key)
-            if inspect.isawaitable(answer):
-                answer = await answer
+            try:
+                answer = spec.policy.check(key)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+            except Exception:
+                if spec.policy.on_unknown != "raise":
+                    raise
+                answer = None
             if isinstance(answer, Done):
                 return self._success(call, spec, call.begun, answer.result)
             if isinstance(answer, NotDone):

@@ -205,7 +205,11 @@ class Runner:
             if call.begun <= max(call.failed, call.not_done) or call.id in self.attempts:
                 continue
             key = self._key(call)
-            entry = await self._services.executor.check(call, key)
+            doubt = ""
+            try:
+                entry = await self._services.executor.check(call, key)
+            except Exception as error:  # a check that fails cannot tell either
+                entry, doubt = None, f"; its check failed with {type(error).__name__}: {error}"
             if entry is None:
                 reason = (
                     f"the outcome of step {call.name!r} is unknown: its worker died in the middle of attempt "

@@ -27,12 +27,18 @@ _DB: Final = "durable.cli.db_commands"
 class Root(LazyGroup):
     """The root group; the only place where exceptions become exit codes."""
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """As click's, with our endings."""
-        extra.setdefault("prog_name", "durable")
         settings = extra.setdefault("obj", Settings())
         try:
-            code = super().main(args, *rest, standalone_mode=False, **extra)
+            code: Any = super().main(args, prog_name or "durable", complete_var, standalone_mode=False, **extra)
         except BaseException as error:
             code = _ending(error, settings)
         code = int(code) if isinstance(code, int) else int(Exit.OK)

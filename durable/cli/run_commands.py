@@ -87,7 +87,7 @@ def _order(**given: Any) -> Order:
 @click.argument("app", metavar="APP:WORKFLOW")
 @_starting
 @click.pass_context
-def run(ctx: click.Context, *, app: str, **given: Any) -> None:
+def run(ctx: click.Context, /, *, app: str, **given: Any) -> None:
     """Start a run, work on it in this process, show it live, and print its result as JSON.
 
     With --id it is resumable: the same command again goes on where it was. Several parameters are given as a JSON
@@ -134,7 +134,7 @@ def _interrupted(started: list[str], app: str, settings: Settings) -> Failure:
 @_starting
 @click.option("--wait", is_flag=True, help="Follow it, and print its result.")
 @click.pass_context
-def start(ctx: click.Context, *, workflow: str, wait: bool, **given: Any) -> None:
+def start(ctx: click.Context, /, *, workflow: str, wait: bool, **given: Any) -> None:
     """Start a run for workers to take up, and print its id.
 
     WORKFLOW is a name that a worker of the store has registered, or APP:WORKFLOW: the code itself, which checks the

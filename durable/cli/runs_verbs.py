@@ -53,6 +53,7 @@ def _each(
     query = None if conditions is None else _query(conditions)
 
     async def work(client: Client) -> int:
+        ids: list[str]
         if query is None:
             ids = [(await find(client, asked)).id for asked in run_ids]
         else:

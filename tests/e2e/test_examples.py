@@ -70,7 +70,7 @@ KILLS = [
     ("trip", "booked flight to paris", "Done: one trip paid"),
     ("agent", "tool: list_files", "Done: The disk is clean."),
     ("agent", "asked about delete", "Done: The disk is clean."),
-    ("several_workers", "Starting", "Done: 12 shipments"),
+    ("several_workers", "killing the first worker", "Done: 12 shipments"),
     ("on_complete", "Ada hears: division-4", "Done: three runs"),
 ]
 
