@@ -100,7 +100,7 @@ def poll(
     gone = {holder.session for holder in others if holder.expires_at <= now or holder.session in dead}
     news = False
     for session in gone:  # (2)
-        news |= sessions.reap(raw, session, want.lonely_after, now)
+        news |= sessions.reap(raw, session, idle, want.lonely_after, now)
     claims: Claims = [] if known is None or last_poll is not None else list(known.last_claims)
     repeated = want.poll_id == (last_poll if last_poll is not None or known is None else known.last_poll)
     news |= _reconcile(raw, worker.id, want, claims if repeated else [], now)  # (3)

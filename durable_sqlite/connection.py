@@ -32,8 +32,8 @@ _LONGEST_SECONDS: Final = 0.05
 class _Slot:
     """Stands in for the future that aiosqlite answers to, and puts up with a loop that is closed or not there.
 
-    aiosqlite calls ``future.get_loop().call_soon_threadsafe(set, future, value)`` in its thread; with a closed loop that
-    raises, and the thread would be lost together with everything queued behind.
+    aiosqlite calls ``future.get_loop().call_soon_threadsafe(set, future, value)`` in its thread; with a closed
+    loop that raises, and the thread would be lost together with everything queued behind.
     """
 
     __slots__ = ("_done", "_future")

@@ -21,8 +21,8 @@ _INSERT_DETAILS: Final = (
     "replaced_by, on_complete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _REPLACE_DETAILS: Final = (
-    "UPDATE details SET digest = ?, seed = ?, tries = 0, replaced_by = ?, terminated = 0, error = NULL, blocked = NULL, "
-    "blocked_kind = NULL, blocked_call = NULL, on_complete = ?, rewind = NULL WHERE run = ?"
+    "UPDATE details SET digest = ?, seed = ?, tries = 0, replaced_by = ?, terminated = 0, error = NULL, "
+    "blocked = NULL, blocked_kind = NULL, blocked_call = NULL, on_complete = ?, rewind = NULL WHERE run = ?"
 )
 _CREATED: Final = (
     "SELECT r.workflow, d.digest, r.parent, d.parent_call, d.parent_generation, d.parent_on_close, d.parent_notify, "

@@ -1,4 +1,4 @@
-"""What the stores of one process on one file share: who listens, which sessions live here, and when others were probed."""
+"""What the stores of one process on one file share: who listens, and what is known of worker sessions."""
 
 from __future__ import annotations
 
@@ -132,12 +132,10 @@ class Hub:
             if session in self.idle:
                 self.idle[session] = Idle(self.idle[session].poll_id, now, expires_at)
 
-    def expired(self, session: SessionId, now: float) -> None:
-        """The session has lost its lease, and it was written down."""
+    def forget_idle(self, session: SessionId) -> None:
+        """What the session's last poll said was written down."""
         with self.lock:
-            known = self.idle.get(session)
-            if known is not None:
-                self.idle[session] = Idle(known.poll_id, known.seen_at, min(known.expires_at, now))
+            self.idle.pop(session, None)
 
     def lives_here(self, session: SessionId) -> bool:
         with self.lock:

@@ -62,9 +62,8 @@ def _poll(
         for proof in proofs.values():
             os.close(proof)
         raise
-    hub.idle.pop(session.id, None)
-    for one in gone:
-        hub.expired(one, answer.now)
+    for one in (session.id, *gone):
+        hub.forget_idle(one)
     for one, proof in proofs.items():
         assert hub.directory is not None
         locks.forget(hub.directory, one, proof)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
 from durable.store import RecordRow
+
+_SWEEP_SECONDS: Final = 3_600.0  # the clock may be set back a little, and what was not expired then is wanted again
+_SWEEP: Final = (
+    "DELETE FROM records WHERE (kind, key) IN (SELECT kind, key FROM records WHERE expires_at <= ? LIMIT 10)"
+)
 
 __all__ = ["delete", "get", "list_after", "put"]
 
@@ -27,15 +33,12 @@ def put(
     keep_seconds: float | None,
     now: float,
 ) -> RecordRow | None:
-    """Put it if the version is the expected one; a few expired records of anybody go at the same time."""
+    """Put it if the version is the expected one; a few long expired records of anybody go at the same time."""
     row = get(raw, kind, key, now)
     version = 0 if row is None else row.version
     if expect is not None and expect != version:
         return None
-    raw.execute(
-        "DELETE FROM records WHERE (kind, key) IN (SELECT kind, key FROM records WHERE expires_at <= ? LIMIT 10)",
-        (now,),
-    )
+    raw.execute(_SWEEP, (now - _SWEEP_SECONDS,))
     expires_at = None if keep_seconds is None else now + keep_seconds
     raw.execute(
         "INSERT OR REPLACE INTO records (kind, key, version, updated_at, expires_at, value) VALUES (?, ?, ?, ?, ?, ?)",

@@ -25,18 +25,19 @@ _ENDED: Final = frozenset(str(status) for status in ENDED)
 
 _FIND: Final = (
     "SELECT key, id, status, lane, workflow, version, queue, priority, generation, epoch, seq, position, "
-    "flushed_activation, flushed_count, strikes, created_at, started_at, at, ended_at, expires_at, due_at, owner, parent, "
-    "closing, waits FROM runs WHERE id = ?"
+    "flushed_activation, flushed_count, strikes, created_at, started_at, at, ended_at, expires_at, due_at, owner, "
+    "parent, closing, waits FROM runs WHERE id = ?"
 )
 
 # What a commit or a verb changes while the run stays where it is in its life; the other indices stay untouched.
 _SAVE: Final = (
-    "UPDATE runs SET status = ?, seq = ?, position = ?, flushed_activation = ?, flushed_count = ?, strikes = ?, at = ?, "
-    "due_at = ?, owner = ?, closing = ?, waits = ?, epoch = ? WHERE key = ? AND epoch = ? AND seq = ? AND position = ?"
+    "UPDATE runs SET status = ?, seq = ?, position = ?, flushed_activation = ?, flushed_count = ?, strikes = ?, "
+    "at = ?, due_at = ?, owner = ?, closing = ?, waits = ?, epoch = ? "
+    "WHERE key = ? AND epoch = ? AND seq = ? AND position = ?"
 )
 _SAVE_ALL: Final = (
-    "UPDATE runs SET status = ?, seq = ?, position = ?, flushed_activation = ?, flushed_count = ?, strikes = ?, at = ?, "
-    "due_at = ?, owner = ?, closing = ?, waits = ?, epoch = ?, lane = ?, workflow = ?, version = ?, queue = ?, "
+    "UPDATE runs SET status = ?, seq = ?, position = ?, flushed_activation = ?, flushed_count = ?, strikes = ?, "
+    "at = ?, due_at = ?, owner = ?, closing = ?, waits = ?, epoch = ?, lane = ?, workflow = ?, version = ?, queue = ?, "
     "priority = ?, generation = ?, started_at = ?, ended_at = ?, expires_at = ? "
     "WHERE key = ? AND epoch = ? AND seq = ? AND position = ?"
 )
@@ -239,7 +240,8 @@ RECORD_COLUMNS: Final = (
     "r.id, r.workflow, r.version, r.queue, r.priority, r.status, r.generation, r.epoch, r.position, "
     "r.flushed_activation, r.flushed_count, r.strikes, d.tries, d.seed, d.digest, r.created_at, r.started_at, r.at, "
     "r.ended_at, r.due_at, r.owner, r.parent, d.parent_call, d.parent_generation, d.parent_on_close, d.parent_notify, "
-    "d.on_complete, r.waits, d.blocked, d.blocked_kind, d.blocked_call, d.error, d.terminated, r.closing, d.rewind, r.key"
+    "d.on_complete, r.waits, d.blocked, d.blocked_kind, d.blocked_call, d.error, d.terminated, r.closing, d.rewind, "
+    "r.key"
 )
 
 

@@ -11,8 +11,9 @@ __all__ = ["APPLICATION_ID", "VERSION", "inspect", "is_empty", "migrate", "requi
 
 APPLICATION_ID: Final = 0x44555231  # "DUR1"
 
-# The rows of ``runs`` are written with every commit, and SQLite rewrites a row whole, so what is large or seldom changes
-# (inputs, outcomes, labels, seeds, parents, reasons) lies in other tables. ``key`` is a small stand-in for the id.
+# The rows of ``runs`` are written with every commit, and SQLite rewrites a row whole, so what is large or seldom
+# changes (inputs, outcomes, labels, seeds, parents, reasons) lies in other tables. ``key`` is a small stand-in
+# for the id.
 _RUNS: Final = """
 CREATE TABLE runs (
     key INTEGER PRIMARY KEY,
@@ -87,6 +88,8 @@ CREATE TABLE labels (
     PRIMARY KEY (name, value, created_at, id)
 ) WITHOUT ROWID""",
     "CREATE INDEX labels_run ON labels (run)",
+    # Entries of all runs lie in the order in which they came, and only the index is by run: a batch of many runs'
+    # entries then fills a few pages at the end of the table rather than touching one page per run.
     """
 CREATE TABLE journal (
     run INTEGER NOT NULL,
@@ -95,9 +98,9 @@ CREATE TABLE journal (
     at REAL NOT NULL,
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    data BLOB NOT NULL,
-    PRIMARY KEY (run, generation, position)
-) WITHOUT ROWID""",
+    data BLOB NOT NULL
+)""",
+    "CREATE UNIQUE INDEX journal_place ON journal (run, generation, position)",
     # The stamps of commits that left no entry, of the current epoch; entries carry their own.
     """
 CREATE TABLE stamps (

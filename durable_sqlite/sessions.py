@@ -134,15 +134,27 @@ def back_off(strikes: int, lonely_after: int) -> float:
     return 0.0 if strikes < lonely_after else min(60.0, 2.0 ** min(strikes - lonely_after, 6))
 
 
-def reap(raw: sqlite3.Connection, session: SessionId, lonely_after: int, now: float) -> bool:
+def reap(
+    raw: sqlite3.Connection, session: SessionId, idle: Mapping[SessionId, Idle], lonely_after: int, now: float
+) -> bool:
     """An expired or dead session loses its runs, with the strikes that they have; returns whether there were any."""
     runs = [key for (key,) in raw.execute("SELECT key FROM runs WHERE owner = ?", (session,))]
     for key in runs:
         release(raw, key, now, strike=True, lonely_after=lonely_after)
-    raw.execute(
-        "UPDATE sessions SET expires_at = min(expires_at, ?), lost_runs = ? WHERE id = ?", (now, bool(runs), session)
-    )
+    _finish(raw, session, idle, now)
+    raw.execute("UPDATE sessions SET lost_runs = ? WHERE id = ?", (bool(runs), session))
     return bool(runs)
+
+
+def _finish(raw: sqlite3.Connection, session: SessionId, idle: Mapping[SessionId, Idle], now: float) -> None:
+    """The session's lease is over now, if it was not before; what was not written down is written now."""
+    known_here = idle.get(session)
+    if known_here is not None:
+        raw.execute(
+            "UPDATE sessions SET seen_at = ?, expires_at = ?, last_poll = ?, last_claims = '[]' WHERE id = ?",
+            (known_here.seen_at, known_here.expires_at, known_here.poll_id, session),
+        )
+    raw.execute("UPDATE sessions SET expires_at = min(expires_at, ?) WHERE id = ?", (now, session))
 
 
 def release(raw: sqlite3.Connection, key: int, now: float, *, strike: bool, lonely_after: int | None) -> None:
@@ -155,11 +167,11 @@ def release(raw: sqlite3.Connection, key: int, now: float, *, strike: bool, lone
     raw.execute("UPDATE runs SET owner = NULL, due_at = ?, strikes = ? WHERE key = ?", (due_at, strikes, key))
 
 
-def leave(raw: sqlite3.Connection, session: SessionId, now: float) -> None:
+def leave(raw: sqlite3.Connection, session: SessionId, idle: Mapping[SessionId, Idle], now: float) -> None:
     """See ``Store.leave``."""
     for (key,) in raw.execute("SELECT key FROM runs WHERE owner = ?", (session,)).fetchall():
         release(raw, key, now, strike=False, lonely_after=None)
-    raw.execute("UPDATE sessions SET expires_at = min(expires_at, ?) WHERE id = ?", (now, session))
+    _finish(raw, session, idle, now)
 
 
 def forget_old(raw: sqlite3.Connection, now: float) -> None:

@@ -168,7 +168,7 @@ class SqliteStore:
 
     async def leave(self, session: SessionId) -> None:
         hub = self._hub()
-        await self._database.write(lambda raw, now: sessions.leave(raw, session, now), hints=True)
+        await self._database.write(lambda raw, now: sessions.leave(raw, session, hub.idle, now), hints=True)
         hub.drop(session)
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:

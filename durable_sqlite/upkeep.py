@@ -94,7 +94,8 @@ _CHECKS: Final = (
     ),
     (
         "its status does not fit its end",
-        "SELECT id FROM runs WHERE (ended_at IS NOT NULL) != (status IN ('completed', 'failed', 'cancelled')) LIMIT 100",
+        "SELECT id FROM runs WHERE (ended_at IS NOT NULL) != (status IN ('completed', 'failed', 'cancelled')) "
+        "LIMIT 100",
     ),
     (
         "ended, and due without being closed",
@@ -111,12 +112,13 @@ _CHECKS: Final = (
     ),
     (
         "has no input or no details",
-        "SELECT id FROM runs WHERE key NOT IN (SELECT run FROM inputs) OR key NOT IN (SELECT run FROM details) LIMIT 100",
+        "SELECT id FROM runs WHERE key NOT IN (SELECT run FROM inputs) OR key NOT IN (SELECT run FROM details) "
+        "LIMIT 100",
     ),
     (
         "its unread signals are miscounted",
-        "SELECT r.id FROM inboxes i JOIN runs r ON r.key = i.run WHERE i.unread_signals != (SELECT count(*) FROM messages m "
-        "WHERE m.run = i.run AND m.consumed = 0 AND m.kind = 'signal') LIMIT 100",
+        "SELECT r.id FROM inboxes i JOIN runs r ON r.key = i.run WHERE i.unread_signals != (SELECT count(*) "
+        "FROM messages m WHERE m.run = i.run AND m.consumed = 0 AND m.kind = 'signal') LIMIT 100",
     ),
 )
 

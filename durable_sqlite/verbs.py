@@ -163,6 +163,9 @@ def _fork(raw: sqlite3.Connection, row: Row, verb: Fork, now: float) -> VerbOutc
 def _settle(raw: sqlite3.Connection, row: Row, verb: Settle, now: float) -> VerbOutcome:
     if row.status != RunStatus.BLOCKED or verb.position != row.position:
         return VerbOutcome.NOT_ALLOWED
+    (ordered,) = raw.execute("SELECT rewind IS NOT NULL FROM details WHERE run = ?", (row.key,)).fetchone()
+    if ordered:  # the journal is still to be made by the next claim
+        return VerbOutcome.NOT_ALLOWED
     row.at = max(now, row.at)
     raw.execute(
         "INSERT INTO journal (run, generation, position, at, epoch, seq, data) VALUES (?, ?, ?, ?, 0, 0, ?)",

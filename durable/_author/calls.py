@@ -95,7 +95,7 @@ class StepCall(Coroutine[Any, Any, R_co], Generic[R_co]):
     Its identity is drawn when it is made; it is carried out from the first await on, once.
     """
 
-    __slots__ = ("_before", "_call", "_driver", "_read", "_scope")
+    __slots__ = ("_before", "_call", "_driver", "_hash", "_read", "_scope")
 
     def __init__(
         self,
@@ -109,6 +109,7 @@ class StepCall(Coroutine[Any, Any, R_co], Generic[R_co]):
         self._read = read
         self._before = before
         self._driver: Generator[Any, Any, R_co] | None = None
+        self._hash = scope.state.loop.next_hash()  # sets of calls have the same order in every process
 
     def _drive(self) -> Generator[Any, Any, R_co]:
         call = self._call
@@ -143,6 +144,9 @@ class StepCall(Coroutine[Any, Any, R_co], Generic[R_co]):
 
     def close(self) -> None:
         self._started().close()
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __del__(self) -> None:
         if self._driver is None and not self._scope.state.poisoned:

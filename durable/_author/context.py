@@ -37,7 +37,7 @@ from durable._model.ids import CallId, RunId, check_name
 from durable._model.messages import Message, MessageKind
 from durable._model.retry import NO_RETRY, Retry
 from durable._model.runs import NewRun, Parent
-from durable.codec import Arguments, ValueType, digest
+from durable.codec import Arguments, ValueType, digest, load_error
 from durable.errors import RunFailed, WorkflowCodeError
 
 P = ParamSpec("P")
@@ -256,6 +256,8 @@ class Context:
         call.on_abandon = lambda: self._give_up_child(run, identity)
 
         def read(call: Call, settled: Settled) -> Any:
+            if not settled.ok:  # it never became this call's child
+                raise load_error(scope.codec.open(settled.payload))
             try:
                 return result_of(scope.codec.open(settled.payload), run.id, workflow.arguments.result)
             except RunFailed as failed:
@@ -340,6 +342,7 @@ class Context:
     @property
     def random(self) -> Random:
         """Random numbers that are the same in replay; one stream per task, so that tasks do not disturb each other."""
+        self._state.check_inside()
         path = self._state.loop.place().path
         if path not in self._randoms:
             self._randoms[path] = Random(f"{self._state.facts.seed}/{path}")

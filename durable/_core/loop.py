@@ -22,10 +22,14 @@ from durable.errors import WorkflowCodeError
 
 T = TypeVar("T")
 
-__all__ = ["HeldHooks", "WorkflowFuture", "WorkflowLoop", "WorkflowTask"]
+__all__ = ["HeldHooks", "Poisoned", "WorkflowFuture", "WorkflowLoop", "WorkflowTask"]
 
 _SPIN_MAX: Final = 2_000_000
 _HASH_STEP: Final = 0x9E3779B97F4A7C15  # odd, so that successive hashes of one run never collide
+
+
+class Poisoned(BaseException):
+    """Raised at a call of an evicted run, so that no ``finally`` of user code reaches a step. Stays in the engine."""
 
 
 class WorkflowFuture(asyncio.Future[T]):
@@ -54,7 +58,8 @@ class WorkflowTask(asyncio.Task[T]):
         self.path = loop.next_path()
         self.children = 0
         self.written: dict[str, int] = {}
-        super().__init__(coro, loop=loop, name=name or f"task {self.path}", context=context)
+        self.variables = contextvars.copy_context() if context is None else context
+        super().__init__(coro, loop=loop, name=name or f"task {self.path}", context=self.variables)
 
     def __hash__(self) -> int:
         return self._hash
@@ -77,6 +82,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         on_timer: Called with (due, handle) when code sets a timer; the handle runs when its entry is delivered.
         on_timer_cancelled: Called with a handle whose timer the code has cancelled.
         on_violation: Called with each ``WorkflowCodeError`` before it is raised.
+
+    Attributes:
+        poisoned: The run is leaving memory: no task begins any more.
     """
 
     _is_workflow_loop = True
@@ -89,6 +97,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         on_violation: Callable[[WorkflowCodeError], None],
     ) -> None:
         self.now = 0.0
+        self.poisoned = False
         self.complaints: list[dict[str, Any]] = []
         self._hash = seed & 0x1FFFFFFFFFFFFFFF
         self._ready: deque[events.Handle] = deque()
@@ -137,7 +146,14 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                         handle._run()
                     except (SystemExit, KeyboardInterrupt):
                         pass  # the task that raised it has kept it as its outcome (B86)
-            self.refuse("The workflow never comes to rest: it goes round without waiting for anything durable.")
+            ready.clear()
+            self._on_violation(
+                WorkflowCodeError(
+                    "The workflow never comes to rest: it goes round without waiting for anything durable. Wait for "
+                    "what it looks at (an asyncio.Event, a signal, a step), or sleep between two looks with "
+                    "`await ctx.sleep(...)`."
+                )
+            )
 
     def inside(self) -> _Inside:
         """For a caller that must run user code (closing coroutines) as if from this loop."""
@@ -161,9 +177,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
 
     def take_generators(self) -> list[Any]:
-        """Asynchronous generators that were begun and may not be exhausted (teardown)."""
+        """Asynchronous generators that were begun and are not exhausted, in the order in which they were begun."""
         taken, self._generators = self._generators, []
-        return taken
+        return [generator for generator in taken if generator.ag_frame is not None]
 
     def refuse(self, message: str) -> NoReturn:
         """Raise a ``WorkflowCodeError``, after having told the run."""
@@ -223,7 +239,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         return WorkflowFuture(loop=self)
 
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None, **options: Any) -> WorkflowTask[Any]:
-        primitives.refuse_unreplayable_caller(3)
+        if self.poisoned:
+            coro.close()
+            raise Poisoned
+        if (complaint := primitives.unreplayable_caller(3)) is not None:
+            self.refuse(complaint)
         if options.get("eager_start"):
             self.refuse("Eager tasks start before their place in the tree is known. Leave eager_start out.")
         task = WorkflowTask(coro, loop=self, name=None if name is None else str(name), context=context)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from durable._core import matching
 from durable._core.identity import MAIN_PATH
-from durable._core.loop import WorkflowFuture, WorkflowLoop, WorkflowTask
+from durable._core.loop import Poisoned, WorkflowFuture, WorkflowLoop, WorkflowTask
 from durable._model.commands import Command, MarkPatch
 from durable._model.entries import (
     AttemptBegun,
@@ -33,10 +33,6 @@ from durable._model.ids import CallId
 from durable.errors import NonDeterminismError, WorkflowCodeError
 
 __all__ = ["MISSING", "Call", "CallFuture", "Poisoned", "RunFacts", "RunState", "place", "place_text", "timer_print"]
-
-
-class Poisoned(BaseException):
-    """Raised at a call of an evicted run, so that no ``finally`` of user code reaches a step. Stays in the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +121,8 @@ class Call:
 
 _INNER: Final = ("asyncio", "durable.", "contextlib")
 _OUTER: Final = ("durable.cli",)  # the demo's workflows ship inside the package
-_RAISED_WITH_SYSTEM: Final = (SystemExit, KeyboardInterrupt)
+_UNWIND_MAX: Final = 1000
+_undying: Final[list[Any]] = []  # code that catches everything, for ever; the collector must not run it either
 
 
 class RunState:
@@ -157,15 +154,15 @@ class RunState:
         self.cancel_payload = b""
         self.finished = False
         self.violation: WorkflowCodeError | None = None
-        self.poisoned = False
         self._abandoned: set[CallId] = set()
-        self._timers: dict[asyncio.TimerHandle, Call] = {}
+        self._timers: dict[int, Call] = {}  # by id: timer handles are equal when they do the same at the same instant
         self._aside: dict[CallId, Settled] = {}
         self._patches: dict[str, bool] = {}
         self._marked: set[str] = set()
         self._at = 0.0
         self._activation = 0
         self._fired_here = 0
+        self._fired_at: list[tuple[int, int]] = []  # beside ``fired``: activation, and the how-manieth of it
         self._main: WorkflowTask[Any] | None = None
         self._ending = False
         self._flushed = facts.flushed
@@ -230,15 +227,28 @@ class RunState:
 
     # ── what the author's floor does ─────────────────────────────────────────────────────────────────────────────
 
+    def check_inside(self) -> None:
+        """Refuse to do anything for code that does not run as this run's.
+
+        Raises:
+            WorkflowCodeError: It is a step, a thread, another run, or the run has left memory.
+        """
+        if self.loop.poisoned:
+            raise Poisoned
+        running = events._get_running_loop()
+        if running is self.loop:
+            return
+        message = (
+            "A workflow's Context was used outside its workflow: in a step, in a thread or after the run's end. "
+            "Give steps what they need as arguments, and let them return what the workflow needs."
+        )
+        if isinstance(running, WorkflowLoop):
+            running.refuse(message)
+        raise WorkflowCodeError(message)
+
     def identify(self, kind: str, name: str) -> CallId:
         """Draw the identity of a call that is being written here."""
-        if self.poisoned:
-            raise Poisoned
-        if events._get_running_loop() is not self.loop:
-            raise WorkflowCodeError(
-                "A workflow's Context was used outside its workflow: in a step, in a thread or after the run's end. "
-                "Give steps what they need as arguments, and let them return what the workflow needs."
-            )
+        self.check_inside()
         place = self.loop.place()
         key = f"{kind}/{name}"
         occurrence = place.written.get(key, 0)
@@ -247,8 +257,7 @@ class RunState:
 
     def issue(self, call: Call) -> CallFuture:
         """Make a call: from now on an entry may settle it."""
-        if self.poisoned:
-            raise Poisoned
+        self.check_inside()
         future = call.future = CallFuture(self, call)
         self.calls[call.id] = call
         self.new_calls.append(call)
@@ -256,22 +265,23 @@ class RunState:
 
     def fire(self, command: Command) -> None:
         """Issue a command that awaits no outcome; one that is in the store already is dropped."""
-        if self.poisoned:
-            raise Poisoned
-        index = self._fired_here
-        self._fired_here = index + 1
-        if (self._activation, index) >= self._flushed:
+        self.check_inside()
+        at = (self._activation, self._fired_here)
+        self._fired_here += 1
+        if at >= self._flushed:
             self.fired.append(command)
+            self._fired_at.append(at)
 
     def patched(self, change: str) -> bool:
         """Whether this run takes the new path; decided at the first asking and the same ever after."""
-        if self.poisoned:
-            raise Poisoned
+        self.check_inside()
         known = self._patches.get(change)
         if known is None:
-            known = change in self._marked or not self.replaying
-            self._patches[change] = known
-            if known and change not in self._marked:
+            marked = change in self._marked
+            known = self._patches[change] = marked or not self.replaying
+            if marked:
+                self._fired_here += 1  # as when it was fired, so that later commands keep their numbers
+            elif known:
                 self.fire(MarkPatch(change))
         return known
 
@@ -282,15 +292,24 @@ class RunState:
         call.future = None
         self._abandoned.add(call.id)
         self.abandoned_calls.append(call)
-        if call.on_abandon is not None and not self.poisoned:
+        if call.on_abandon is not None and not self.loop.poisoned:
             call.on_abandon()
 
     # ── what the engine asks ─────────────────────────────────────────────────────────────────────────────────────
 
     @property
+    def poisoned(self) -> bool:
+        """Whether the run has left memory; nothing of it does anything any more."""
+        return self.loop.poisoned
+
+    @property
     def replaying(self) -> bool:
-        """Whether the code that runs now has run before, as far as the store knows."""
-        return self.position < self.facts.known or self._activation < self._flushed[0]
+        """Whether the code that runs now has run before, as far as the store knows.
+
+        A commit after an activation tells that it was run. A later entry alone does not: both may be of one commit,
+        whose worker died before it ran anything, so that code which was never seen would take the old path.
+        """
+        return (self._activation, self._fired_here) < self._flushed
 
     @property
     def in_main_task(self) -> bool:
@@ -313,11 +332,12 @@ class RunState:
 
     def flushed_part(self, count: int) -> tuple[int, int]:
         """What ``flushed`` becomes when only the first ``count`` of ``fired`` are committed."""
-        return (self._activation, self._fired_here - len(self.fired) + count)
+        return self._fired_at[count]
 
     def taken(self, count: int, flushed: tuple[int, int]) -> None:
         """The first ``count`` of ``fired`` have been committed."""
         del self.fired[:count]
+        del self._fired_at[:count]
         self._flushed = max(self._flushed, flushed)
 
     def outcome(self) -> tuple[Any, BaseException | None]:
@@ -331,16 +351,13 @@ class RunState:
 
     def close(self) -> None:
         """Evict: poison the context, then close every coroutine here and now, on its own loop (B76, B77)."""
-        self.poisoned = True
+        self.loop.poisoned = True
         with self.loop.inside():
             for task in reversed(self.loop.live_tasks()):
                 task._log_destroy_pending = False
-                _close_quietly(task.get_coro())
-            for generator in self.loop.take_generators():
-                try:
-                    _close_quietly(generator.aclose())
-                except RuntimeError:
-                    pass  # it is running or closed already
+                task.variables.run(_unwind, task.get_coro())
+            for generator in reversed(self.loop.take_generators()):
+                contextvars.Context().run(_unwind, generator.aclose())
         self.loop.drop_ready()
         self.calls.clear()
 
@@ -367,7 +384,7 @@ class RunState:
         if call.id == DEADLINE:
             self._cancel(CancelAsked("timeout", b""))
         elif call.handle is not None:
-            self._timers.pop(call.handle, None)
+            self._timers.pop(id(call.handle), None)
             self.loop.ready(call.handle)
         elif call.future is not None:
             future, call.future = call.future, None  # no cycle is left for the collector
@@ -402,6 +419,10 @@ class RunState:
             for task in self.loop.live_tasks():
                 task.cancel("the workflow has ended")
             self.loop.spin()
+        while not self.loop.live_tasks() and (left := self.loop.take_generators()):
+            for generator in left:
+                self.loop.create_task(generator.aclose(), context=contextvars.Context())
+            self.loop.spin()
         awaited = any(call.kind is not CallKind.SIGNAL and call.id != DEADLINE for call in self.calls.values())
         if not self.loop.live_tasks() or not awaited:
             self.finished = True
@@ -413,12 +434,12 @@ class RunState:
             self.identify("timer", "timer"), CallKind.TIMER, "timer", timer_print(when - self.now), None, self.now
         )
         call.due, call.handle, call.place = when, handle, place(3)
-        self._timers[handle] = call
+        self._timers[id(handle)] = call
         self.calls[call.id] = call
         self.new_calls.append(call)
 
     def _timer_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        call = self._timers.pop(handle, None)
+        call = self._timers.pop(id(handle), None)
         if call is not None:
             self.abandon(call)
 
@@ -440,6 +461,8 @@ class RunState:
             self._mismatch(call.id, position, "arguments", place_text(call.place) or "")
 
     def _mismatch(self, expected: str, position: int, why: str, found: str | None = None) -> None:
+        if self.violation is not None:
+            why, found = "absent", f"does what a workflow may not: {self.violation}"
         if found is None:
             pending = [(call.id, place_text(call.place)) for call in self.calls.values()]
             found = (
@@ -472,8 +495,16 @@ def place_text(found: Place | None) -> str | None:
     return None if found is None else f"{found[0].co_filename.rsplit('/', 1)[-1]}:{found[1]}"
 
 
-def _close_quietly(coroutine: Any) -> None:
-    try:
-        coroutine.close()
-    except (Exception, Poisoned, GeneratorExit, *_RAISED_WITH_SYSTEM, asyncio.CancelledError):
-        pass  # the run is leaving memory; whatever its clean-up says is not an outcome
+def _unwind(coroutine: Any) -> None:
+    """Close a coroutine, however many awaits stand in its ``finally`` blocks.
+
+    Not by ``close``: it gives up at the first such await, and leaves the coroutines below it to the collector, which
+    would run their clean-up in the middle of another run. What clean-up raises is not an outcome: the run is leaving
+    memory.
+    """
+    for _ in range(_UNWIND_MAX):
+        try:
+            coroutine.throw(Poisoned())
+        except BaseException:
+            return
+    _undying.append(coroutine)

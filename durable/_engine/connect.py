@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from importlib.metadata import entry_points
 from typing import Any
 
 from durable._engine.client import Client
@@ -53,6 +52,8 @@ def open_store(url: str | None = None, *, auth: Any = None, clock: Clock | None 
     scheme, separator, _ = chosen.partition("://")
     if not separator or not scheme:
         raise InvalidInput(f"{chosen!r} is not a store URL. Write it like 'sqlite:///orders.db' or 'memory://'.")
+    from importlib.metadata import entry_points  # here, because it is slow to load and needed once
+
     found = {point.name: point for point in entry_points(group="durable.stores")}
     point = found.get(scheme)
     if point is None:

@@ -45,7 +45,7 @@ def ending(state: RunState, claim: Claim, workflow: Workflow[..., Any], codec: C
     """The last word about a run whose code has come to its end."""
     run = claim.run
     result, error = state.outcome()
-    if isinstance(error, Continue):
+    if isinstance(error, Continue) and state.cancel_cause is None:
         return _continued(error, codec, clock)
     closing = state.children_started > 0 or run.on_complete is not None or run.generation > 1
 
@@ -97,7 +97,7 @@ def _time_limit(workflow: Workflow[..., Any], error: BaseException | None) -> Ti
     limit = TimeoutError(
         f"workflow {workflow.name!r} took longer than its limit of {workflow.policy.timeout:g} seconds"
     )
-    if error is not None and not isinstance(error, asyncio.CancelledError):
+    if error is not None and not isinstance(error, asyncio.CancelledError | Continue):
         limit.__cause__ = error
     return limit
 

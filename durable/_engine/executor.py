@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol, final
 from durable._author.calls import StepSpec
 from durable._author.definitions import Done, NotDone
 from durable._core.state import Call
-from durable._engine import processes
 from durable._engine.attempts import Attempt, current_attempt
 from durable._model.entries import AttemptFailed, CallKind, Entry, Settled
 from durable._model.entries import NotDone as NotDoneEntry
@@ -167,6 +166,8 @@ class Executor:
 
     async def _work(self, attempt: Attempt, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if spec.policy.run_in == "process":
+            from durable._engine import processes  # here, because multiprocessing is slow to load and seldom needed
+
             return await processes.run(spec, attempt)
         if spec.is_async:
             return await spec.fn(*args, **kwargs)

@@ -85,7 +85,7 @@ def _settled(position: int, at: datetime, entry: Settled, codec: Codec) -> Histo
     raw = _opened(codec, entry.payload)
     if kind == "timer":
         return HistoryEntry(position, at, "timer_fired", name, entry.call)
-    if kind == "child":
+    if kind == "child" and entry.ok:
         word, _, rest = raw.partition(b"\n")
         if word == b"completed":
             return HistoryEntry(position, at, "child_ended", name, entry.call, 0, _value(rest))

@@ -14,9 +14,8 @@ from typing import Any, Final, assert_never, final
 from durable._author.calls import ChildSpec, Scope, SignalSpec, StepSpec
 from durable._author.context import Context
 from durable._author.definitions import Workflow
-from durable._author.outcomes import failed
 from durable._core import plan
-from durable._core.identity import idempotency_key
+from durable._core.identity import child_id, idempotency_key
 from durable._core.inbox import Selection, select
 from durable._core.state import Call, RunFacts, RunState
 from durable._engine import endings
@@ -25,7 +24,7 @@ from durable._engine.guard import activation
 from durable._engine.services import Services
 from durable._model import defaults
 from durable._model.claims import Claim
-from durable._model.commands import CloseChild
+from durable._model.commands import CloseChild, StartChild
 from durable._model.commits import (
     Blocked,
     Closed,
@@ -56,7 +55,7 @@ from durable._model.entries import (
 )
 from durable._model.ids import CallId, RunId
 from durable._model.messages import InboxMessage, MessageKind
-from durable._model.runs import Created, Creation, RunRecord, Wait, WaitKind
+from durable._model.runs import Created, Creation, NewRun, RunRecord, Wait, WaitKind
 from durable.codec import ValueType, dump_error, error_line
 from durable.errors import InvalidInput, NonDeterminismError, RunConflict
 
@@ -130,6 +129,7 @@ class Runner:
                 cached.facts = self._facts()
             else:
                 await self._replay()
+                await self._meet_strangers()
             await self._resolve_unknown()
         except NonDeterminismError as error:
             self._block("non_determinism", str(error))
@@ -213,7 +213,7 @@ class Runner:
             if entry is None:
                 reason = (
                     f"the outcome of step {call.name!r} is unknown: its worker died in the middle of attempt "
-                    f"{call.begun}, and effect='at_most_once' forbids to repeat it (idempotency key {key})"
+                    f"{call.begun}, and effect='at_most_once' forbids to repeat it (idempotency key {key}){doubt}"
                 )
                 self._block("unknown_outcome", reason, call.id)
                 return
@@ -384,6 +384,8 @@ class Runner:
             return Running()
         if self._final is not None:
             return self._final
+        if any(_has_chosen_id(child) for child in flushed.children):
+            return Running()  # the answer may be that the id is a stranger's
         if self._pausing is not None:
             if self._pause_confirmed:
                 return Paused()
@@ -471,12 +473,34 @@ class Runner:
             state.taken(0, flushed.flushed)
         for wanted, created in zip(flushed.children, answer.children, strict=False):
             if _is_stranger(wanted.parent, created):
-                error = RunConflict(f"Run {wanted.id} exists already and is not this call's child.", wanted.id)
-                payload = self._services.codec.seal(failed(dump_error(error)), "a child's conflict")
-                assert wanted.parent is not None
-                call = state.calls.get(CallId(wanted.parent.call)) if state is not None else None
-                if call is not None:
-                    self._outbox.append(Settled(CallKind.CHILD, call.id, call.fingerprint, True, payload))
+                self._refuse_child(wanted)
+
+    def _refuse_child(self, wanted: NewRun) -> None:
+        """The id that a call has chosen for its child belongs to another run."""
+        assert wanted.parent is not None
+        call = None if self._state is None else self._state.calls.get(CallId(wanted.parent.call))
+        if call is not None:
+            error = RunConflict(f"Run {wanted.id} exists already and is not this call's child.", wanted.id)
+            payload = self._services.codec.seal(dump_error(error), "a child's conflict")
+            self._outbox.append(Settled(CallKind.CHILD, call.id, call.fingerprint, False, payload))
+
+    async def _meet_strangers(self) -> None:
+        """After a replay: a child's start was committed, but a crash may have cut what its answer was."""
+        state = self._live_state()
+        unflushed = {command.run.id for command in state.fired if isinstance(command, StartChild)}
+        started = [
+            call.spec.run
+            for call in state.calls.values()
+            if isinstance(call.spec, ChildSpec) and _has_chosen_id(call.spec.run) and call.spec.run.id not in unflushed
+        ]
+        for start in range(0, len(started), 500):
+            page = started[start : start + 500]
+            rows = await self._services.weather.through(
+                lambda page=page: self._services.store.get([run.id for run in page])  # type: ignore[misc]
+            )
+            for run, row in zip(page, rows, strict=True):
+                if row is not None and row.parent != run.parent:
+                    self._refuse_child(run)
 
     def _deliver(self, entries: list[Entry], at: float) -> None:
         state = self._state
@@ -718,6 +742,11 @@ def run_facts(run: RunRecord, workflow: Workflow[..., Any]) -> RunFacts:
         run.created_at if FORK_LABEL in run.labels else 0.0,
         None if limit is None else run.started_at + limit,
     )
+
+
+def _has_chosen_id(child: NewRun) -> bool:
+    parent = child.parent
+    return parent is not None and child.id != child_id(parent.run, parent.generation, parent.call)
 
 
 def _is_stranger(parent: Any, created: Created) -> bool:

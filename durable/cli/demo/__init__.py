@@ -1,0 +1,1 @@
+"""A shop that survives ``kill -9``: ``durable demo``."""
