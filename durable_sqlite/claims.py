@@ -72,7 +72,7 @@ def glance(
     found = heads(raw, {lane.key for lane in want.lanes})
     if want.limit > 0 and last_poll != want.poll_id and any(head.due_at <= now for head in found):
         return None, living
-    return _answer(raw, worker, want, (), others, [head.due_at for head in found], now), living
+    return _answer(raw, worker, want, owned, (), others, [head.due_at for head in found], now), living
 
 
 def poll(
@@ -113,7 +113,8 @@ def poll(
     )
     found = [head.due_at for head in heads(raw, {lane.key for lane in want.lanes})]
     standing = [holder for holder in others if holder.session not in gone]
-    return _answer(raw, worker, want, claims, standing, found, now), gone, news
+    owned = _owned(raw, worker.id)
+    return _answer(raw, worker, want, owned, claims, standing, found, now), gone, news
 
 
 def _owned(raw: sqlite3.Connection, session: SessionId) -> Owned:
@@ -182,12 +183,12 @@ def _answer(
     raw: sqlite3.Connection,
     worker: WorkerSession,
     want: Want,
+    owned: Owned,
     claims: Collection[tuple[RunId, int, bool]],
     others: Collection[sessions.Holder],
     due: Collection[float],
     now: float,
 ) -> Poll:
-    owned = _owned(raw, worker.id)
     held: list[tuple[Held, int]] = []
     lost: list[RunId] = []
     for one in want.held:

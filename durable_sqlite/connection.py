@@ -17,7 +17,7 @@ from aiosqlite import core as _core
 
 from durable.clock import Clock
 from durable.errors import StoreError
-from durable_sqlite.failures import is_busy, is_weather, translate
+from durable_sqlite.failures import is_busy, translate
 
 __all__ = ["Line", "Transactions"]
 
@@ -61,9 +61,14 @@ class Line:
     """A connection and its thread. Functions run in the order of their calls, whatever loop they came from.
 
     A cancelled call runs to its end all the same: a write is never left half done.
+
+    Args:
+        connector: Makes the connection; called in the thread.
+        file: For messages.
     """
 
-    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connector: Callable[[], sqlite3.Connection], file: str) -> None:
+        self._file = file
         self._connection: Any = aiosqlite.Connection(connector, 64)
         self._connector = connector
         self._raw: sqlite3.Connection | None = None
@@ -79,7 +84,7 @@ class Line:
         """Start the thread and connect in it."""
         self._thread.start()
         try:
-            await self._queue(self._connect)
+            await self._ask(self._connect)
         except BaseException:
             self.shut()
             raise
@@ -101,12 +106,18 @@ class Line:
             )
         if self._closing or raw is None:
             raise StoreError("This store is closed; open it again, or open another on the same URL.")
-        return await self._queue(lambda: work(raw))
+        return await self._ask(lambda: work(raw))
 
-    def _queue(self, function: Callable[[], T]) -> asyncio.Future[T]:
+    async def _ask(self, function: Callable[[], T]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._connection._tx.put_nowait((_Slot(future), function))
-        return future
+        try:
+            return await future
+        except Exception as error:
+            translated = translate(error, self._file)
+            if translated is error:
+                raise
+            raise translated from error
 
     def shut(self, future: asyncio.Future[Any] | None = None) -> None:
         """Have the connection closed and the thread ended after what is queued. Needs no loop and waits for nothing.
@@ -114,6 +125,8 @@ class Line:
         Args:
             future: Set once the file is let go of.
         """
+        if self._closing:
+            return
         self._closing = True
         if os.getpid() != self._pid or not self._thread.is_alive():
             self._gone.set()
@@ -167,11 +180,10 @@ class Transactions:
             synced: Whether a power loss may not undo it.
 
         Raises:
-            Transient, StoreFull, ReadOnly: Nothing was written.
+            sqlite3.Error: Nothing was written.
             OutcomeUnknown: The commit itself failed.
         """
-        self._set_level(raw, synced and self._synced)
-        return self.patiently(lambda: self._write(raw, body))
+        return self.patiently(lambda: self._write(raw, body, synced and self._synced))
 
     def read(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``body`` on one unchanging view of the data."""
@@ -183,7 +195,8 @@ class Transactions:
             raw.execute("PRAGMA synchronous = FULL" if synced else "PRAGMA synchronous = NORMAL")
             self._level = synced
 
-    def _write(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
+    def _write(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T], synced: bool) -> T:
+        self._set_level(raw, synced)
         raw.execute("BEGIN IMMEDIATE")
         try:
             result = body(raw)
@@ -194,7 +207,7 @@ class Transactions:
             raw.execute("COMMIT")
         except sqlite3.Error as error:
             _roll_back(raw)
-            if is_busy(error) or not is_weather(error):
+            if is_busy(error):
                 raise
             raise translate(error, self._file, committing=True) from error
         return result
@@ -213,17 +226,15 @@ class Transactions:
             attempt: Leaves nothing behind when it fails as busy.
 
         Raises:
-            Transient: It was busy for ``BUSY_SECONDS_MAX``.
+            sqlite3.Error: It was busy for ``BUSY_SECONDS_MAX``, or failed otherwise.
         """
         waited, pause = 0.0, _FIRST_SECONDS
         while True:
             try:
                 return attempt()
             except sqlite3.Error as error:
-                if not is_weather(error):
-                    raise
                 if not is_busy(error) or waited >= BUSY_SECONDS_MAX or self._halt.is_set():
-                    raise translate(error, self._file) from error
+                    raise
             seconds = pause * (0.5 + self._clock.random())
             self._halt.wait(seconds)
             waited += seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import threading
@@ -13,7 +12,7 @@ from durable.clock import Clock
 from durable.errors import ReadOnly, StoreError
 from durable_sqlite import batches, files, hub, schema
 from durable_sqlite.connection import Line, Transactions
-from durable_sqlite.failures import blame
+from durable_sqlite.failures import is_weather
 from durable_sqlite.url import Target
 
 __all__ = ["Database"]
@@ -58,7 +57,8 @@ class Database:
             await self._connect()
         except BaseException:
             self._users = 0
-            self._shut()
+            for line in self._let_go():
+                line.shut()
             raise
 
     async def _connect(self) -> None:
@@ -67,7 +67,7 @@ class Database:
             self._file = ":memory:"
             self._writes = self._reads = Transactions(self._file, self._clock, synced, self._halt)
             self.hub = hub.join(f":memory:{id(self)}", None)
-            self._writer = self._reader = Line(files.connect_memory)
+            self._writer = self._reader = Line(files.connect_memory, self._file)
             await self._writer.open()
             return
         # An empty or missing file is not created through a link, so the link is followed only once it is known good.
@@ -75,11 +75,11 @@ class Database:
         self._file = path
         self._writes = Transactions(path, self._clock, synced, self._halt)
         self._reads = Transactions(path, self._clock, synced, self._halt)
-        self._writer = Line(lambda: self._prepare(path))
+        self._writer = Line(lambda: self._prepare(path), path)
         await self._writer.open()
         key = os.path.realpath(path)
         self.hub = hub.join(key, files.sessions_directory(key))
-        self._reader = Line(lambda: self._reads.patiently(lambda: files.connect(path)))
+        self._reader = Line(lambda: self._reads.patiently(lambda: files.connect(path)), path)
         await self._reader.open()
         await self._reader.run(self._tide_has_risen)
 
@@ -102,18 +102,24 @@ class Database:
         self._users -= 1
         if self._users > 0:
             return
-        lines = self._shut()
-        await asyncio.gather(*(line.close() for line in lines))
+        lines = self._let_go()
+        try:
+            for line in lines:
+                await line.close()
+        finally:
+            for line in lines:
+                line.shut()
 
-    def _shut(self) -> list[Line]:
-        """Have everything let go of, without waiting for it."""
+    def _let_go(self) -> list[Line]:
+        """Nobody waits for a lock any longer, and no verb finds a line; returns those that are to be closed.
+
+        One after the other: the last to close puts the log into the database, which two at once leave to each other.
+        """
         self._halt.set()
-        lines = [
-            line for line in {id(line): line for line in (self._reader, self._writer)}.values() if line is not None
-        ]
+        lines = [line for line in (self._reader, self._writer) if line is not None]
+        if self._reader is self._writer:
+            lines = lines[:1]
         self._writer = self._reader = None
-        for line in lines:
-            line.shut()
         if self.hub is not None:
             hub.leave(self.hub)
             self.hub = None
@@ -168,14 +174,12 @@ class Database:
 
         try:
             return self.write_here(raw, at_once, hints=hints)
-        except StoreError:
-            raise  # the store's own trouble, and nobody's fault
-        except Exception:
-            if len(items) == 1:
+        except Exception as error:
+            if len(items) == 1 or isinstance(error, StoreError) or is_weather(error):
                 raise
-        answers, error = self.write_here(raw, lambda raw, now: batches.apply_each(raw, items, apply, now), hints=hints)
-        if error is not None:
-            raise error
+        answers, first = self.write_here(raw, lambda raw, now: batches.apply_each(raw, items, apply, now), hints=hints)
+        if first is not None:
+            raise first
         return answers
 
     def write_here(self, raw: sqlite3.Connection, body: Body[T], *, synced: bool = True, hints: Hints = False) -> T:
@@ -210,13 +214,7 @@ class Database:
     async def _run(self, line: Line | None, work: Callable[[sqlite3.Connection], T]) -> T:
         if line is None:
             raise StoreError("This store is not open.")
-        try:
-            return await line.run(work)
-        except Exception as error:
-            blamed = blame(error)
-            if blamed is None:
-                raise
-            raise blamed from error
+        return await line.run(work)
 
     # ── what other processes write ───────────────────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from durable.errors import Corrupt, InvalidInput, OutcomeUnknown, ReadOnly, StoreError, StoreFull, Transient
 
-__all__ = ["blame", "is_busy", "is_weather", "translate"]
+__all__ = ["is_busy", "is_weather", "translate"]
 
 # Primary result codes (the low byte of an extended one), as sqlite3.h numbers them.
 _ERROR: Final = 1
@@ -40,13 +40,19 @@ _TABLE: Final[dict[int, tuple[type[StoreError], str]]] = {
 }
 
 
-def translate(error: sqlite3.Error, file: str, *, committing: bool = False) -> StoreError:
-    """What to raise instead of a driver's error that is weather.
+def translate(error: Exception, file: str, *, committing: bool = False) -> Exception:
+    """What to raise instead of a driver's error; anything else comes back as it is.
 
     Args:
         file: The database, for the message.
         committing: The error came from COMMIT, so an input-output error leaves open whether it was written.
     """
+    if isinstance(error, OverflowError | UnicodeEncodeError) or (
+        isinstance(error, sqlite3.Error) and not is_weather(error)
+    ):
+        return InvalidInput(f"A value cannot be stored: {error}. Nothing of this item was written.")
+    if not isinstance(error, sqlite3.Error):
+        return error
     code = _code(error)
     if code == _IOERR and committing:
         return OutcomeUnknown(f"The write to {file} failed half-way ({error}); say it again. Check the disk.")
@@ -61,15 +67,6 @@ def is_weather(error: BaseException) -> bool:
     if isinstance(error, sqlite3.InterfaceError):  # a value that cannot be bound
         return False
     return isinstance(error, sqlite3.Error)
-
-
-def blame(error: Exception) -> InvalidInput | None:
-    """What to raise instead of an error about one value; None if it is not about one."""
-    if isinstance(error, StoreError | InvalidInput) or is_weather(error):
-        return None
-    if isinstance(error, sqlite3.Error | OverflowError | UnicodeEncodeError):
-        return InvalidInput(f"A value cannot be stored: {error}. Nothing of this item was written.")
-    return None
 
 
 def is_busy(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ import stat
 from typing import Final
 from urllib.parse import quote
 
-from durable.errors import Corrupt, ReadOnly, StoreError
+from durable.errors import Corrupt, InvalidInput, ReadOnly, StoreError
 from durable_sqlite import schema
 
 __all__ = ["connect", "connect_memory", "prepare", "sessions_directory"]
@@ -28,8 +28,14 @@ def connect(path: str) -> sqlite3.Connection:
     """Open a database that ``prepare`` has found good."""
     raw = _open(path, "rw")
     try:
-        if raw.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            raw.execute("PRAGMA journal_mode = WAL")
+        mode = raw.execute("PRAGMA journal_mode").fetchone()
+        if mode != ("wal",):
+            mode = raw.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != ("wal",):
+            raise StoreError(
+                f"{path} lies on a file system that cannot share memory between processes, which the store needs "
+                "(SQLite's write-ahead log). Put it on a local disk."
+            )
         _settle(raw)
     except BaseException:
         raw.close()
@@ -77,7 +83,7 @@ def prepare(path: str, token: str, *, create: bool) -> None:
 
     Raises:
         Corrupt: What is there is foreign, damaged or newer, or it is empty although it should not be.
-        StoreError: There is nothing, and ``create`` is not given.
+        InvalidInput: There is nothing and ``create`` is not given, or it is no file, or a link to be created through.
         sqlite3.Error, OSError: It is busy or out of reach.
     """
     if not os.path.lexists(path):
@@ -98,11 +104,11 @@ def _status(path: str) -> os.stat_result:
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise StoreError(
+        raise InvalidInput(
             f"{path} is a symbolic link to nothing. Remove the link, or give the store another path."
         ) from None
     if not stat.S_ISREG(status.st_mode):
-        raise StoreError(f"{path} is not a file. Give the store another path.")
+        raise InvalidInput(f"{path} is not a file. Give the store another path.")
     return status
 
 
@@ -121,7 +127,7 @@ def _look(raw: sqlite3.Connection, path: str) -> int:
 def _create(path: str, token: str, create: bool) -> None:
     """Build a store beside the path and link it into place: nobody ever sees a half-made one."""
     if not create:
-        raise StoreError(f"There is no store at {path}, and the URL says create=false. Check the path.")
+        raise InvalidInput(f"There is no store at {path}, and the URL says create=false. Check the path.")
     if _is_filled(path + "-wal"):
         raise Corrupt(
             f"{path} is missing, but its write-ahead log {path}-wal is there. "
@@ -168,7 +174,7 @@ def _fill(path: str, create: bool) -> None:
             f"remove {path}, {path}-wal and {sessions_directory(path)}, and allow create."
         )
     if os.path.islink(path):
-        raise StoreError(f"{path} is a symbolic link; no store is created through one. Give the path itself.")
+        raise InvalidInput(f"{path} is a symbolic link; no store is created through one. Give the path itself.")
     os.chmod(path, 0o600)
     _migrate(path)
 

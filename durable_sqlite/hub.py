@@ -117,9 +117,10 @@ class Hub:
             self.tide = max(self.tide, tide)
             return rose
 
-    def hold(self, session: SessionId) -> None:
+    def hold(self, session: SessionId) -> bool:
+        """The session lives here; whether that is new."""
         with self.lock:
-            self.locks.hold(session)
+            return self.locks.hold(session)
 
     def drop(self, session: SessionId) -> None:
         with self.lock:
@@ -180,6 +181,7 @@ def _after_fork() -> None:
     global _HUBS_LOCK
     _HUBS_LOCK = threading.Lock()
     for hub in _HUBS.values():
+        hub.lock = threading.Lock()
         hub.locks.after_fork()
     _HUBS.clear()
 

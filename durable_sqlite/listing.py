@@ -21,8 +21,7 @@ _CONDITIONS: Final = (
     "(:workflow IS NULL OR r.workflow = :workflow) AND (:queue IS NULL OR r.queue = :queue) "
     "AND (:parent IS NULL OR r.parent = :parent) AND (:status IS NULL OR r.status = :status) "
     "AND (:prefix IS NULL OR (r.id >= :prefix AND (:prefix_end IS NULL OR r.id < :prefix_end))) "
-    "AND r.created_at > :after AND r.created_at < :before "
-    "AND (r.created_at, r.id) < (:cursor_at, :cursor_id) "
+    "AND r.created_at > :after AND (r.created_at, r.id) < (:cursor_at, :cursor_id) "
     "AND (:labels = 0 OR (SELECT count(*) FROM labels l, json_each(:label_pairs) p WHERE l.run = r.key "
     "AND l.name = json_extract(p.value, '$[0]') AND l.value = json_extract(p.value, '$[1]')) = :labels)"
 )
@@ -30,8 +29,7 @@ _CONDITIONS: Final = (
 _LEADS: Final = {
     "label": (
         "labels t CROSS JOIN runs r ON r.key = t.run",
-        "t.name = :label_name AND t.value = :label_value "
-        "AND (t.created_at, t.id) < (:cursor_at, :cursor_id) AND t.created_at > :after AND t.created_at < :before",
+        "t.name = :label_name AND t.value = :label_value AND (t.created_at, t.id) < (:cursor_at, :cursor_id)",
         "t.created_at DESC, t.id DESC",
     ),
     "parent": ("runs r INDEXED BY runs_parent", "r.parent = :parent", ""),
@@ -108,6 +106,8 @@ def _lead(query: RunQuery, status: str | None) -> str:
 
 
 def _parameters(query: RunQuery, place: tuple[float, str], limit: int) -> dict[str, Any]:
+    if query.created_before is not None:  # strictly before an instant is before the least id at that instant
+        place = min(place, (query.created_before, ""))
     labels = list(query.labels.items())
     name, value = labels[0] if labels else (None, None)
     return {
@@ -117,7 +117,6 @@ def _parameters(query: RunQuery, place: tuple[float, str], limit: int) -> dict[s
         "prefix": query.id_prefix,
         "prefix_end": None if query.id_prefix is None else prefix_end(query.id_prefix),
         "after": float("-inf") if query.created_after is None else query.created_after,
-        "before": float("inf") if query.created_before is None else query.created_before,
         "cursor_at": place[0],
         "cursor_id": place[1],
         "labels": len(labels),

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import Final, final
 
 from durable.store import SessionId
@@ -13,7 +14,7 @@ from durable.store import SessionId
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["SessionLocks", "forget", "is_dead", "probe"]
+__all__ = ["SessionLocks", "forget", "is_dead", "probe", "sweep"]
 
 _FLAGS: Final = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -49,7 +50,10 @@ def probe(directory: str, session: SessionId) -> int | None:
     A file that is missing proves nothing: a store that is closed takes its files away and leaves the lease standing.
     The caller keeps the descriptor until it has acted on the proof, then hands it to ``forget``.
     """
-    path = _file(directory, session)
+    return _proof(_file(directory, session))
+
+
+def _proof(path: str) -> int | None:
     try:
         fd = os.open(path, _FLAGS)
     except OSError:
@@ -70,10 +74,31 @@ def is_dead(directory: str, session: SessionId) -> bool:
 
 def forget(directory: str, session: SessionId, fd: int) -> None:
     """Take a lock file away. Unlinked first, so that nobody who opened it meanwhile takes its freedom for a death."""
+    _remove(_file(directory, session), fd)
+
+
+def _remove(path: str, fd: int) -> None:
     with contextlib.suppress(OSError):
-        os.unlink(_file(directory, session))
+        os.unlink(path)
     with contextlib.suppress(OSError):
         os.close(fd)
+
+
+def sweep(directory: str, keep: Iterable[SessionId]) -> None:
+    """Take away lock files that nobody holds and nobody asks for: those of processes that died with empty hands.
+
+    Args:
+        keep: Sessions whose death is still to be proven.
+    """
+    kept = {_file(directory, session) for session in keep}
+    try:
+        paths = [entry.path for entry in os.scandir(directory) if entry.name.endswith(".lock")]
+    except OSError:
+        return
+    for path in paths:
+        fd = None if path in kept else _proof(path)
+        if fd is not None:
+            _remove(path, fd)
 
 
 @final
@@ -90,10 +115,12 @@ class SessionLocks:
     def __contains__(self, session: SessionId) -> bool:
         return session in self._held
 
-    def hold(self, session: SessionId) -> None:
-        """Take the session's lock, if this process does not have it yet."""
-        if session not in self._held:
-            self._held[session] = None if self._directory is None else self._take(self._directory, session)
+    def hold(self, session: SessionId) -> bool:
+        """Take the session's lock, if this process does not have it yet; whether it is new here."""
+        if session in self._held:
+            return False
+        self._held[session] = None if self._directory is None else self._take(self._directory, session)
+        return True
 
     def _take(self, directory: str, session: SessionId) -> int | None:
         path = _file(directory, session)

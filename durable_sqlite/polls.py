@@ -8,7 +8,7 @@ from typing import Final
 
 from durable.clock import Clock
 from durable.store import Poll, SessionId, Want, WorkerSession
-from durable_sqlite import claims, locks
+from durable_sqlite import claims, locks, sessions
 from durable_sqlite.database import Database
 from durable_sqlite.hub import Hub
 from durable_sqlite.sessions import Idle
@@ -22,8 +22,9 @@ async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSessio
     """See ``Store.poll``. Not synced: a power loss ends every claim anyway."""
 
     def glance(raw: sqlite3.Connection) -> tuple[Poll | None, list[SessionId]]:
-        hub.hold(session.id)
         now = float(clock.now())
+        if hub.hold(session.id) and hub.directory is not None:
+            locks.sweep(hub.directory, database.read_here(raw, lambda raw: sessions.in_doubt(raw, now)))
         answer, living = database.read_here(raw, lambda raw: claims.glance(raw, session, want, hub.idle, now))
         dead = _proven_dead(hub, clock, living)
         if answer is not None and not dead:

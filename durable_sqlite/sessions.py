@@ -182,6 +182,14 @@ def forget_old(raw: sqlite3.Connection, now: float) -> None:
     )
 
 
+def in_doubt(raw: sqlite3.Connection, now: float) -> list[SessionId]:
+    """Sessions of which it matters whether their processes live."""
+    rows = raw.execute(
+        "SELECT id FROM sessions WHERE expires_at > ? OR EXISTS (SELECT 1 FROM runs WHERE owner = sessions.id)", (now,)
+    )
+    return [SessionId(id) for (id,) in rows]
+
+
 def list_all(
     raw: sqlite3.Connection, now: float, idle: Mapping[SessionId, Idle], is_dead: Callable[[SessionId], bool]
 ) -> list[SessionRecord]:

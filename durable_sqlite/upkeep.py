@@ -14,7 +14,7 @@ __all__ = ["check", "purge", "stats"]
 _ROWS_MAX: Final = 50_000
 
 _WHAT: Final = (
-    " r.closing = 0 AND r.ended_at IS NOT NULL AND (:ended_before IS NULL OR r.ended_at < :ended_before) "
+    " r.closing = 0 AND r.ended_at IS NOT NULL AND r.ended_at < :ended_before "
     "AND (NOT :expired OR (r.expires_at IS NOT NULL AND r.expires_at <= :now)) "
     "AND (:workflow IS NULL OR r.workflow = :workflow) "
     "AND (:statuses = '[]' OR r.status IN (SELECT value FROM json_each(:statuses))) "
@@ -60,7 +60,7 @@ def purge(raw: sqlite3.Connection, query: PurgeQuery, now: float) -> int:
     else:
         statement = BY_END
     parameters: dict[str, Any] = {
-        "ended_before": query.ended_before,
+        "ended_before": float("inf") if query.ended_before is None else query.ended_before,
         "expired": int(query.expired),
         "now": now,
         "workflow": query.workflow,

@@ -51,9 +51,9 @@ class Rig:
 
     async def end(self, handle: Handle[Any]) -> Any:
         """The result of a run, soon."""
-        return await handle.result(timeout=10)
+        return await handle.result(timeout=5)
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    async def until(self, condition: Callable[[], Any], seconds: float = 5.0) -> Any:
         """Wait for something to become true; the condition may be a coroutine function."""
         async with asyncio.timeout(seconds):
             while True:

@@ -10,12 +10,15 @@ from typing import Any, Literal, ParamSpec, cast, final
 
 from durable._author.calls import Tracker, current_tracker
 from durable._author.definitions import Step
-from durable._core.state import CallFuture, Poisoned
+from durable._core.state import CallFuture
 from durable._model.entries import Settled
 
 P = ParamSpec("P")
 
 __all__ = ["Saga"]
+
+# Everything but ``continue_as``, and what closes the coroutines of a run that leaves memory.
+_FAILURES = (Exception, asyncio.CancelledError, BaseExceptionGroup, SystemExit, KeyboardInterrupt)
 
 
 @final
@@ -34,27 +37,36 @@ class Saga(Tracker):
         self._in_flight: list[CallFuture] = []
         self._token: Token[Tracker | None] | None = None
         self._outer: Tracker | None = None
+        self._heir: Saga | None = None
 
     def on_failure(self, fn: Step[P, Any] | Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Call this too when the saga fails; in order with the undos of steps."""
         name = fn.name if isinstance(fn, Step) else getattr(fn, "__name__", "undo")
-        self._done.append((name, cast("Callable[..., Any]", fn), args, dict(kwargs)))
+        self._keeper()._done.append((name, cast("Callable[..., Any]", fn), args, dict(kwargs)))
 
     def track(self, name: str, undo: Callable[..., Any], future: CallFuture, read: Callable[[Settled], Any]) -> None:
         """A step with an undo was issued (called by the engine)."""
-        self._in_flight.append(future)
+        self._keeper()._in_flight.append(future)
 
         def settled(done: asyncio.Future[Any]) -> None:
-            self._in_flight.remove(future)
+            keeper = self._keeper()
+            keeper._in_flight.remove(future)
             if done.cancelled() or done.result() is None or not done.result().ok:
                 return
             try:
                 result = read(done.result())
             except Exception:
                 return  # a remote step's failure comes as an outcome: nothing to undo
-            self._done.append((f"undo {name}", undo, (result,), {}))
+            keeper._done.append((f"undo {name}", undo, (result,), {}))
 
         future.add_done_callback(settled)
+
+    def _keeper(self) -> Saga:
+        """Who undoes what this block's steps do: this saga, or the one around it once this one was left in peace."""
+        saga = self
+        while saga._heir is not None:
+            saga = saga._heir
+        return saga
 
     async def __aenter__(self) -> Saga:
         self._outer = current_tracker.get()
@@ -68,11 +80,11 @@ class Saga(Tracker):
         current_tracker.reset(self._token)
         if error is None:
             if isinstance(self._outer, Saga):
-                self._outer._done.extend(self._done)
+                self._heir = self._outer
+                self._keeper()._done.extend(self._done)
+                self._keeper()._in_flight.extend(self._in_flight)
             return False
-        if isinstance(error, Exception | asyncio.CancelledError | BaseExceptionGroup) and not isinstance(
-            error, Poisoned
-        ):
+        if isinstance(error, _FAILURES):
             await _shielded(asyncio.ensure_future(self._undo(error)))
         return False
 
@@ -90,7 +102,8 @@ class Saga(Tracker):
                 error.add_note(f"{name} failed: {type(problem).__name__}: {problem}")
 
 
-async def _shielded(undoing: asyncio.Future[None]) -> None:
+async def _shielded(undoing: asyncio.Task[None]) -> None:
+    cast(Any, undoing).sheltered = True
     while not undoing.done():
         try:
             await asyncio.shield(undoing)

@@ -44,7 +44,12 @@ class WorkflowFuture(asyncio.Future[T]):
 
 
 class WorkflowTask(asyncio.Task[T]):
-    """A task that knows its path in the tree of tasks, and counts the calls written in it."""
+    """A task that knows its path in the tree of tasks, and counts the calls written in it.
+
+    Attributes:
+        variables: Its context variables.
+        sheltered: It is not cancelled when the main task ends, but awaited (the undoing of a saga).
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class WorkflowTask(asyncio.Task[T]):
         self.path = loop.next_path()
         self.children = 0
         self.written: dict[str, int] = {}
+        self.sheltered = False
         self.variables = contextvars.copy_context() if context is None else context
         super().__init__(coro, loop=loop, name=name or f"task {self.path}", context=self.variables)
 

@@ -166,7 +166,7 @@ def _in_order(aws: Any) -> Iterable[Any]:
 
 def _gathering_hash(self: Any) -> int:
     """Of a future that ``gather`` made: on a workflow's loop by creation order, like all its other futures."""
-    found: int | None = self.__dict__.get("_durable_hash")
+    found: int | None = getattr(self, "_durable_hash", None)
     if found is None:
         loop = self.get_loop()
         found = self._durable_hash = loop.next_hash() if getattr(loop, _marker, False) else object.__hash__(self)

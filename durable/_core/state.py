@@ -396,7 +396,8 @@ class RunState:
             return
         self.cancel_cause = entry.cause
         self.cancel_payload = entry.payload
-        self._main.cancel("the run was cancelled" if entry.cause == "cancel" else "the run's time limit passed")
+        with self.loop.inside():  # giving up a call may issue commands
+            self._main.cancel("the run was cancelled" if entry.cause == "cancel" else "the run's time limit passed")
 
     def _activate(self) -> None:
         self.loop.spin()
@@ -416,8 +417,10 @@ class RunState:
         """The main task is done: other tasks are cancelled and spun to quiet; their clean-up may run steps."""
         if not self._ending:
             self._ending = True
-            for task in self.loop.live_tasks():
-                task.cancel("the workflow has ended")
+            with self.loop.inside():
+                for task in self.loop.live_tasks():
+                    if not task.sheltered:
+                        task.cancel("the workflow has ended")
             self.loop.spin()
         while not self.loop.live_tasks() and (left := self.loop.take_generators()):
             for generator in left:
@@ -426,8 +429,9 @@ class RunState:
         awaited = any(call.kind is not CallKind.SIGNAL and call.id != DEADLINE for call in self.calls.values())
         if not self.loop.live_tasks() or not awaited:
             self.finished = True
-            for call in list(self.calls.values()):
-                self.abandon(call)
+            with self.loop.inside():
+                for call in list(self.calls.values()):
+                    self.abandon(call)
 
     def _timer_set(self, when: float, handle: asyncio.TimerHandle) -> None:
         call = Call(

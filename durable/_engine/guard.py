@@ -1,14 +1,21 @@
 """While workflow code runs, files, sockets, subprocesses and ``time.sleep`` are refused with the name of the cure.
 
 An audit hook sees these calls; it cannot see ``time.time``, ``random``, ``uuid4`` or ``os.environ``, which tests must
-catch. The hook is installed once, does nothing outside activations, and looks only at the thread that runs one.
+catch. The hook is installed once, does nothing outside activations, and looks only at the thread that runs one. What a
+Python does not audit yet (``time.sleep`` before 3.13, threads before 3.12) is wrapped, and then looked at alike.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
+import threading
+import time
+import zoneinfo
+from collections.abc import Callable
 from threading import get_ident
+from types import FrameType
 from typing import Any, Final, cast
 
 from durable.clock import SystemClock
@@ -39,12 +46,14 @@ _REFUSED: Final = {
     "sqlite3.connect": "opens a database",
     "time.sleep": "sleeps",
     "_thread.start_new_thread": "starts a thread",
+    "_thread.start_joinable_thread": "starts a thread",
 }
 _CURES: Final = {"time.sleep": "Write `await ctx.sleep(...)` instead."}
 _STEP: Final = "Move it into a step (@step) and call that with ctx.step(...)."
 _EXEMPT: Final = (
     "importlib",
     "_frozen_importlib",
+    "_frozen_importlib_external",
     "zoneinfo",
     "linecache",
     "logging",
@@ -54,6 +63,8 @@ _EXEMPT: Final = (
     "durable.codec",
     "durable._engine",
 )
+_EXEMPT_INSIDE: Final = tuple(f"{module}." for module in _EXEMPT)
+_TRANSPARENT: Final = ("asyncio", "pathlib", "subprocess", "socket", "threading", "os", "io")
 
 _clock = SystemClock()
 _active: dict[int, float] = {}  # thread → when its activation began
@@ -68,6 +79,13 @@ class _Activation:
         if not _installed:
             _installed = True
             sys.addaudithook(_hook)
+            if sys.version_info < (3, 13):
+                time.sleep = _announced("time.sleep", time.sleep)  # noqa: TID251
+            if sys.version_info < (3, 12):
+                threading._start_new_thread = _announced(  # type: ignore[attr-defined]
+                    "_thread.start_new_thread",
+                    threading._start_new_thread,  # type: ignore[attr-defined]
+                )
         _active[get_ident()] = _clock.monotonic()
 
     def __exit__(self, *_: object) -> None:
@@ -83,19 +101,34 @@ def longest_activation() -> tuple[int, float] | None:
     return None if began is None else (began[0], _clock.monotonic() - began[1])
 
 
+def _announced(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that tells of itself before it does anything."""
+
+    @functools.wraps(function)
+    def announced(*args: Any, **kwargs: Any) -> Any:
+        if _active and get_ident() in _active:
+            _look_at(event, args, sys._getframe(1))
+        return function(*args, **kwargs)
+
+    return announced
+
+
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if not _active or event not in _REFUSED or get_ident() not in _active:
         return
+    _look_at(event, arguments, sys._getframe(1))
+
+
+def _look_at(event: str, arguments: tuple[Any, ...], frame: FrameType) -> None:
     loop = cast(Any, asyncio.events._get_running_loop())
-    if not getattr(loop, "_is_workflow_loop", False):
+    if not getattr(loop, "_is_workflow_loop", False) or _is_time_zone(event, arguments):
         return
-    frame = sys._getframe(1)
     place = ""
     for _ in range(40):
         module = frame.f_globals.get("__name__", "")
-        if module.startswith(_EXEMPT):
+        if module in _EXEMPT or module.startswith(_EXEMPT_INSIDE):
             return
-        if not place and not module.startswith(("asyncio", "pathlib", "subprocess", "socket", "os", "io")):
+        if not place and module.partition(".")[0] not in _TRANSPARENT:
             place = f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
         if frame.f_back is None:
             break
@@ -106,6 +139,12 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         f"Workflow code {_REFUSED[event]} ({event}{_shown(arguments)}, at {place}), which would happen again at every "
         f"replay. {_CURES.get(event, _STEP)}"
     )
+
+
+def _is_time_zone(event: str, arguments: tuple[Any, ...]) -> bool:
+    """``ZoneInfo`` is C code: it opens its files without a frame of its own."""
+    path = arguments[0] if event == "open" and arguments else None
+    return isinstance(path, str) and path.startswith(zoneinfo.TZPATH)
 
 
 def _shown(arguments: tuple[Any, ...]) -> str:

@@ -363,7 +363,7 @@ class Handle(Generic[R_co]):
 
     async def _order(self, record: RunRecord, asked: str | None) -> Order:
         entries = [entry for entry, _ in await self._journal(record)]
-        cut = default_cut(entries) if asked is None else find_cut(entries, asked, matches)
+        cut = default_cut(entries, self._link.codec) if asked is None else find_cut(entries, asked, matches)
         if cut is None:
             known = ", ".join(dict.fromkeys(name_of(e.call) for e in entries if isinstance(e, Settled))) or "none"
             raise InvalidInput(f"The journal of run {self.id} has no outcome of {asked!r}. It has: {known}.")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, final
 
+from durable._author import outcomes
 from durable._author.calls import ChildSpec, Scope
 from durable._author.context import Context
 from durable._author.definitions import Workflow
-from durable._core.state import RunState
+from durable._core.state import DEADLINE, RunState
 from durable._engine import endings
 from durable._engine.guard import activation
 from durable._engine.runner import Runner, run_facts
@@ -21,6 +22,7 @@ from durable._model.entries import CallKind, CancelAsked, Entry, PatchMarked, Se
 from durable._model.ids import CallId, MessageId, RunId
 from durable._model.messages import InboxMessage, MessageKind
 from durable._model.runs import NewRun, RunRecord
+from durable.codec import Codec
 from durable.errors import InvalidInput
 from durable.store import Store
 
@@ -60,16 +62,20 @@ async def read_journal(store: Store, run: str, generation: int) -> list[tuple[En
     return found
 
 
-def default_cut(entries: Sequence[Entry]) -> int:
+def default_cut(entries: Sequence[Entry], codec: Codec) -> int:
     """Where a retry cuts when nobody says: at the cancel, else at the last failure, else at the end."""
     for position, entry in enumerate(entries):
-        if isinstance(entry, CancelAsked):
+        if isinstance(entry, CancelAsked) or _call_of(entry) == DEADLINE:
             return position
     for position in range(len(entries) - 1, -1, -1):
         entry = entries[position]
-        if isinstance(entry, Settled) and (not entry.ok or entry.kind is CallKind.CHILD):
+        if isinstance(entry, Settled) and not (entry.ok and _succeeded(entry, codec)):
             return position
     return len(entries)
+
+
+def _succeeded(entry: Settled, codec: Codec) -> bool:
+    return entry.kind is not CallKind.CHILD or outcomes.read(codec.open(entry.payload))[0] == "completed"
 
 
 def find_cut(entries: Sequence[Entry], asked: str, matches: Any) -> int | None:
@@ -95,7 +101,7 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
     state, children = _replayed(claim, services, workflow, [rows[position] for position in prefix])
     if isinstance(state, InvalidInput):
         raise state
-    pending = set(state.calls) - {cut_call}
+    pending = set(state.calls) - {cut_call, DEADLINE}
     survivors = [position for position in range(order.cut + 1, len(rows)) if _call_of(rows[position][0]) in pending]
     settled = {_call_of(rows[position][0]) for position in survivors if isinstance(rows[position][0], Settled)}
     again = tuple(child for call, child in children if call not in settled)

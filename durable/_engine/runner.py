@@ -731,6 +731,7 @@ def run_facts(run: RunRecord, workflow: Workflow[..., Any]) -> RunFacts:
     """What replay may know of a run, from its row."""
     assert run.started_at is not None
     limit = workflow.policy.timeout
+    forked = FORK_LABEL in run.labels  # its workflow time began with the run it was copied from
     return RunFacts(
         run.id,
         run.generation,
@@ -739,8 +740,8 @@ def run_facts(run: RunRecord, workflow: Workflow[..., Any]) -> RunFacts:
         run.position,
         run.flushed,
         workflow.policy.replay == "tolerant",
-        run.created_at if FORK_LABEL in run.labels else 0.0,
-        None if limit is None else run.started_at + limit,
+        run.created_at if forked else 0.0,
+        None if limit is None else (run.created_at if forked else run.started_at) + limit,
     )
 
 

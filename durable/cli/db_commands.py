@@ -11,6 +11,7 @@ from durable.cli.connection import with_client
 from durable.cli.failures import Exit, Failure
 from durable.cli.options import Command, seconds, settings_of
 from durable.cli.output import Printer
+from durable.cli.text import many
 from durable.store import PurgeQuery, RunStatus
 
 __all__ = ["check", "gc", "stats"]
@@ -28,7 +29,7 @@ def check(ctx: click.Context) -> int:
         if printer.form == "table":
             for problem in problems:
                 printer.text(problem)
-            printer.say(f"{len(problems)} problems." if problems else "The store is sound.")
+            printer.say(f"{many(len(problems), 'problem')}." if problems else "The store is sound.")
         else:
             printer.value({"ok": not problems, "problems": problems})
         return int(Exit.FAILED if problems else Exit.OK)
@@ -99,7 +100,7 @@ def gc(ctx: click.Context, *, older_than: str | None, workflow: str | None, stat
                 raise Failure("Nothing was deleted but what was past its retention.", "", Exit.INTERRUPTED)
             deleted = await client.purge(older_than=age, workflow=workflow, status=matching)  # type: ignore[arg-type]
         if printer.form == "table":
-            printer.text(f"{expired + deleted} runs deleted, {expired} of them past their retention.")
+            printer.text(f"{many(expired + deleted, 'run')} deleted, {expired} of them past their retention.")
         else:
             printer.value({"deleted": expired + deleted, "expired": expired})
 

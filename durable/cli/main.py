@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -50,11 +49,9 @@ class Root(LazyGroup):
 def _ending(error: BaseException, settings: Settings) -> int:
     """Say what happened, and return the exit code."""
     if isinstance(error, SystemExit):
+        if "PacifyFlush" in type(sys.stdout).__name__:
+            return Exit.OK  # whoever read our output has left (`| head`); click has seen to the rest
         return error.code if isinstance(error.code, int) else int(Exit.USAGE)
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output has left (`| head`). Keep the interpreter from saying so at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         sys.stderr.write(f"{error.format_message()}\n")
         return Exit.USAGE
@@ -98,7 +95,7 @@ runs = LazyGroup(
     "runs",
     help="Look at runs and act on them. An ID may be shortened to a unique prefix; @last is the newest run.",
     lazy={
-        "list": (f"{_LOOK}:list_runs", "List runs, newest first."),
+        "list": ("durable.cli.runs_list:list_runs", "List runs, newest first."),
         "show": (f"{_LOOK}:show", "Draw one run as a timeline."),
         "watch": ("durable.cli.watch_command:watch", "Follow one run until it ends."),
         "history": (f"{_LOOK}:history", "Print a run's journal."),

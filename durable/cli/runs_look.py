@@ -1,38 +1,28 @@
-"""``durable runs list|show|history|why``: reading, from the store alone."""
+"""``durable runs show|history|why``: reading one run, from the store alone."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import click
 
 from durable import Client, HistoryEntry
-from durable._engine.handle import summary
 from durable._engine.rewinder import read_journal
 from durable.cli.connection import with_client
 from durable.cli.ids import find
-from durable.cli.ink import OF_STATUS, Span
-from durable.cli.inputs import instant, pairs
+from durable.cli.ink import Span
 from durable.cli.options import Command, Settings, settings_of, terminal_columns
 from durable.cli.output import Column, Printer
 from durable.cli.picture import Picture, Row, picture_of
-from durable.cli.text import TimeStyle, json_text, span, time_text, time_value
+from durable.cli.run_rows import run_value
+from durable.cli.text import TimeStyle, json_text, time_text, time_value
 from durable.cli.timeline import Canvas, draw, headline
-from durable.store import RunQuery, RunRecord, RunStatus
+from durable.store import RunRecord
 
-__all__ = ["canvas_of", "history", "list_runs", "run_value", "show", "why"]
+__all__ = ["history", "show", "why"]
 
-_LIST_COLUMNS: tuple[Column, ...] = (
-    ("id", "<"),
-    ("workflow", "<"),
-    ("status", "<"),
-    ("created", ">"),
-    ("took", ">"),
-    ("error", "<"),
-)
 _HISTORY_COLUMNS: tuple[Column, ...] = (
     ("#", ">"),
     ("at", ">"),
@@ -43,120 +33,9 @@ _HISTORY_COLUMNS: tuple[Column, ...] = (
 )
 
 
-def run_value(record: RunRecord, style: TimeStyle) -> dict[str, Any]:
-    """A run as JSON."""
-    row = summary(record)
-    return {
-        "id": row.id,
-        "workflow": row.workflow,
-        "version": row.version,
-        "status": row.state,
-        "queue": row.queue,
-        "labels": dict(row.labels),
-        "generation": record.generation,
-        "created_at": time_value(row.created_at, style),
-        "started_at": time_value(row.started_at, style),
-        "ended_at": time_value(row.ended_at, style),
-        "error": row.error,
-        "parent": row.parent,
-    }
-
-
-def canvas_of(settings: Settings, *, rows: int | None = None, every: bool = False) -> Canvas:
+def _canvas_of(settings: Settings, *, rows: int | None = None, every: bool = False) -> Canvas:
     """What the settings and the terminal allow to draw on."""
     return Canvas(terminal_columns(), settings.unicode(sys.stdout), rows, settings.time or "relative", every)
-
-
-# ── list ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@click.command("list", cls=Command)
-@click.option("--workflow", metavar="NAME", help="Only runs of this workflow.")
-@click.option(
-    "--status",
-    multiple=True,
-    type=click.Choice([status.value for status in RunStatus]),
-    help="Only this status; may be given several times.",
-)
-@click.option("--label", multiple=True, metavar="NAME=VALUE", help="Only with this label.")
-@click.option("--queue", metavar="NAME", help="Only on this queue.")
-@click.option("--parent", metavar="ID", help="Only children of this run.")
-@click.option("--since", metavar="TIME", help="Created after this: 1d, 30m, or an ISO time.")
-@click.option("--until", metavar="TIME", help="Created before this.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
-@click.option("--all", "everything", is_flag=True, help="No limit.")
-@click.pass_context
-def list_runs(
-    ctx: click.Context,
-    *,
-    workflow: str | None,
-    status: tuple[str, ...],
-    label: tuple[str, ...],
-    queue: str | None,
-    parent: str | None,
-    since: str | None,
-    until: str | None,
-    limit: int,
-    everything: bool,
-) -> None:
-    """List runs, newest first."""
-    settings = settings_of(ctx)
-    printer = Printer(settings)
-    labels, after, before = pairs(label, "--label"), instant(since, "--since"), instant(until, "--until")
-
-    async def work(client: Client) -> None:
-        query = RunQuery(
-            workflow,
-            tuple(RunStatus(one) for one in status),
-            labels,
-            _seconds(after),
-            _seconds(before),
-            None if parent is None else (await find(client, parent)).id,
-            None,
-            queue,
-        )
-        found, more = await _pages(client, query, None if everything else limit)
-        now = await client.store.now()
-        rows = [_list_row(record, now, printer.table_time) for record in found]
-        printer.rows(_LIST_COLUMNS, rows, [run_value(record, printer.json_time) for record in found])
-        if not found:
-            printer.say("No runs.")
-        elif more:
-            printer.say(f"There are more than these {limit}: --limit or --all.")
-
-    with_client(settings, work)
-
-
-async def _pages(client: Client, query: RunQuery, limit: int | None) -> tuple[list[RunRecord], bool]:
-    found: list[RunRecord] = []
-    cursor: str | None = None
-    while True:
-        size = 1000 if limit is None else min(limit - len(found), 1000)
-        page = await client.store.list(query, size, cursor)
-        found += page.runs
-        cursor = page.cursor
-        if cursor is None or (limit is not None and len(found) >= limit):
-            return found, cursor is not None
-
-
-def _list_row(record: RunRecord, now: float, style: TimeStyle) -> list[Span]:
-    status = record.status.value
-    took = "-"
-    if record.started_at is not None:
-        took = span((now if record.ended_at is None else record.ended_at) - record.started_at)
-    error = record.error if record.ended else record.blocked
-    return [
-        (record.id, ""),
-        (record.workflow, ""),
-        ("terminated" if record.terminated else status, OF_STATUS[status]),
-        (time_text(record.created_at, now, style), "dim"),
-        (took, ""),
-        (error or "", "dim"),
-    ]
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
 
 
 # ── show ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,7 +59,7 @@ def show(ctx: click.Context, *, run_id: str, every: bool) -> None:
         if printer.form != "table":
             printer.value(_show_value(record, picture, reason, printer.json_time))
             return
-        canvas = canvas_of(settings, every=every)
+        canvas = _canvas_of(settings, every=every)
         printer.line(headline(record, now, canvas))
         for line in draw(picture, canvas):
             printer.line(line)

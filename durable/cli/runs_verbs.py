@@ -15,6 +15,7 @@ from durable.cli.ids import find
 from durable.cli.inputs import instant, json_value, pairs
 from durable.cli.options import Command, settings_of
 from durable.cli.output import Printer
+from durable.cli.text import many
 from durable.store import RunQuery, RunStatus
 
 __all__ = ["cancel", "fork", "pause", "resume", "retry", "settle", "signal", "terminate"]
@@ -58,7 +59,7 @@ def _each(
             ids = [(await find(client, asked)).id for asked in run_ids]
         else:
             ids = await _selected(client, query)
-            if ids and not dry and not printer.confirm(f"{len(ids)} runs would be {done}. Go on?"):
+            if ids and not dry and not printer.confirm(f"{many(len(ids), 'run')} would be {done}. Go on?"):
                 raise Failure("Nothing was done.", "", Exit.INTERRUPTED)
         code = 0
         for id in dict.fromkeys(ids):
@@ -66,7 +67,7 @@ def _each(
             if dry:
                 printer.text(id)
         if dry or query is not None:
-            printer.say(f"{len(ids)} runs." if dry else f"Done for {len(ids)} runs.")
+            printer.say(f"{many(len(ids), 'run')}{'.' if dry else ' done.'}")
         return code
 
     async def _one(handle: Handle[Any], verb: Verb, printer: Printer) -> int:

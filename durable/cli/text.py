@@ -7,7 +7,7 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-__all__ = ["TimeStyle", "cut", "json_text", "pad", "safe", "span", "time_text", "time_value", "width"]
+__all__ = ["TimeStyle", "cut", "json_text", "many", "pad", "safe", "span", "time_text", "time_value", "width"]
 
 TimeStyle = Literal["relative", "iso", "unix"]
 
@@ -77,6 +77,11 @@ def span(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 86_400}d {whole % 86_400 // 3600}h"
+
+
+def many(count: int, thing: str) -> str:
+    """``1 run``, ``3 runs``."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def time_text(at: float | datetime | None, now: float, style: TimeStyle) -> str:

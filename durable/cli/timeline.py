@@ -8,6 +8,7 @@ from typing import Final
 
 from durable.cli.ink import OF_STATUS, Line, Meaning, Span
 from durable.cli.picture import Bar, Picture, Row, RowState, Stroke
+from durable.cli.run_rows import begun_at
 from durable.cli.text import TimeStyle, cut, pad, safe, span, time_text
 from durable.cli.text import width as width_of
 from durable.store import RunRecord
@@ -86,10 +87,11 @@ def headline(run: RunRecord, now: float, canvas: Canvas) -> Line:
         (f"  {safe(run.workflow)}{version}  ", ""),
         (word, OF_STATUS[status]),
     ]
-    if run.started_at is not None:
+    begun = begun_at(run)
+    if begun is not None:
         end = now if run.ended_at is None else run.ended_at
-        parts.append((f"  {span(end - run.started_at)}", ""))
-        parts.append((f"  started {time_text(run.started_at, now, canvas.time)}", "dim"))
+        parts.append((f"  {span(end - begun)}", ""))
+        parts.append((f"  started {time_text(begun, now, canvas.time)}", "dim"))
     else:
         parts.append((f"  created {time_text(run.created_at, now, canvas.time)}", "dim"))
     if run.generation > 1:
@@ -149,15 +151,27 @@ def _merged(name: str, members: list[Row]) -> Row:
         end=None if None in ends else max(end for end in ends if end is not None),
         state=state,
         attempts=sum(row.attempts for row in members),
-        bars=sorted((bar for row in members for bar in row.bars), key=_prominence),
+        bars=_united([bar for row in members for bar in row.bars]),
         note=note,
         count=len(members),
         finished=sum(row.finished for row in members),
     )
 
 
-def _prominence(bar: Bar) -> int:
-    return ("wait", "backoff", "ok", "busy", "bad").index(bar.stroke)
+_STROKES: Final[tuple[Stroke, ...]] = ("wait", "backoff", "ok", "busy", "bad")
+
+
+def _united(bars: Sequence[Bar]) -> list[Bar]:
+    """Bars of one stroke that touch become one; what matters most is drawn last, over the others."""
+    united: list[Bar] = []
+    for stroke in _STROKES:
+        for bar in sorted((bar for bar in bars if bar.stroke == stroke), key=lambda bar: bar.start):
+            last = united[-1] if united else None
+            if last is not None and last.stroke == stroke and bar.start <= last.end:
+                united[-1] = replace(last, end=max(last.end, bar.end))
+            else:
+                united.append(bar)
+    return united
 
 
 def _label(row: Row) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import sys
 import typing
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from durable.errors import InvalidInput, NotSerializable
 __all__ = ["Arguments", "digest"]
 
 Kind = inspect.Parameter
+_sorted_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 FINGERPRINT_BYTES: Final = 8
 
 
@@ -115,7 +117,12 @@ class Arguments:
 
     @staticmethod
     def fingerprint(raw: bytes) -> str:
-        """Sixteen hex digits that stand for encoded arguments (BLAKE2b)."""
+        """Sixteen hex digits that stand for encoded arguments (BLAKE2b); the order of an object's members is left out.
+
+        Equal dicts may be built in another order by another process (from a set), and that is no change of the code.
+        """
+        if raw.count(b'":') > 1:
+            raw = _sorted_json(from_json(raw)).encode()
         return hashlib.blake2b(raw, digest_size=FINGERPRINT_BYTES).hexdigest()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────

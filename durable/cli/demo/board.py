@@ -17,13 +17,14 @@ from durable.cli.demo.till import Till
 from durable.cli.ink import Line, Meaning, Span
 from durable.cli.options import terminal_columns
 from durable.cli.output import Printer
-from durable.cli.text import cut, pad, safe, span
+from durable.cli.text import cut, safe, span
 from durable.cli.views import LiveLines
 
 __all__ = ["Board", "Figures", "LineBoard", "LiveBoard"]
 
 _WINDOW_SECONDS: Final = 3.0
-_NEWS: Final = 8
+_NEWS: Final = 6
+_KILLS: Final = 3
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Figures:
     steps: int = 0
     chaotic: bool = False
     news: deque[tuple[float, Span]] = field(default_factory=lambda: deque(maxlen=_NEWS))
+    kills: deque[tuple[float, Span]] = field(default_factory=lambda: deque(maxlen=_KILLS))
     _offset: int = 0
     _recent: deque[float] = field(default_factory=deque)
     _told: int = 0
@@ -46,7 +48,7 @@ class Figures:
     def killed(self, kill: Kill) -> None:
         """A worker was killed."""
         text = f"kill -9  worker {kill.place} (process {kill.pid}, {span(kill.lived)} old)"
-        self.news.append((kill.at, (text, "bad")))
+        self.kills.append((kill.at, (text, "bad")))
 
     def read(self) -> None:
         """What the ledger has beyond what was read before."""
@@ -167,7 +169,8 @@ def _top(figures: Figures, now: float, columns: int, unicode: bool) -> list[Line
 
 def _news(figures: Figures, columns: int) -> list[Line]:
     lines: list[Line] = []
-    for at, (text, meaning) in sorted(figures.news, key=lambda item: item[0]):
+    for at, (text, meaning) in sorted([*figures.kills, *figures.news], key=lambda item: item[0]):
         clock = datetime.fromtimestamp(at, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        lines.append(((f"  {clock}  ", "dim"), (pad(cut(safe(text), columns - 18), 0), meaning)))
-    return [*lines, *[()] * (_NEWS - len(lines))]
+        lines.append(((f"  {clock}  ", "dim"), (cut(safe(text), columns - 18), meaning)))
+    most = _NEWS + (_KILLS if figures.chaotic else 0)
+    return [*lines, *[()] * (most - len(lines))]

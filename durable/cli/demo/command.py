@@ -59,6 +59,7 @@ def demo(
     lasting = seconds(length) if length is not None else _CHAOS_SECONDS if chaotic else None
     script = Script(orders, place, f"sqlite:///{place}/shop.db", workers, lasting, chaotic, seed)
     printer.say(_announcement(script))
+    printer.say(f"Files: {place}")
     board: Board = LiveBoard(printer) if sys.stderr.isatty() and settings.verbosity >= 0 else LineBoard(printer)
     try:
         played = asyncio.run(_cancellable(script, board))
@@ -92,9 +93,7 @@ def _place(directory: Path | None) -> Path:
 def _announcement(script: Script) -> str:
     chaos = f", one of them killed every 200 to 600 ms (seed {script.seed})" if script.chaotic else ""
     lasting = "" if script.seconds is None else f", again and again for {script.seconds:g} s"
-    return (
-        f"{len(script.orders)} orders{lasting}; {script.workers} worker processes{chaos}; files in {script.directory}"
-    )
+    return f"{len(script.orders)} orders{lasting}; {script.workers} worker processes{chaos}."
 
 
 def _report(printer: Printer, script: Script, played: Played) -> None:
@@ -130,10 +129,12 @@ def _report(printer: Printer, script: Script, played: Played) -> None:
 
 def _figures(printer: Printer, played: Played) -> None:
     proof = played.proof
-    effects = ", ".join(f"{count:,} {name}" for name, count in sorted(proof.effects.items(), key=lambda item: -item[1]))
-    again = f"{proof.repeats:,} (each with its own idempotency key; {proof.happened_twice:,} had happened before)"
+    by_count = sorted(proof.effects.items(), key=lambda item: (-item[1], item[0]))
+    effects = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in by_count)
+    again = f"{proof.repeats:,} (with the same idempotency key; {proof.happened_twice:,} of them had happened already)"
     fields = {
-        "effects": effects,
+        "effects": f"{sum(proof.effects.values()):,} committed",
+        "": effects,
         "failed attempts": f"{proof.retries:,} (the bank did not answer; tried again)",
         "began again": again if proof.repeats else "0",
         "took": f"{span(played.took)}, {played.steps:,} steps, {played.kills} kills",

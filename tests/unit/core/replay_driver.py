@@ -7,14 +7,17 @@ It needs nothing but ``durable``, so that other Pythons can run it as a script: 
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import inspect
 import json
+import os
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from durable import Retry, Workflow
@@ -47,6 +50,13 @@ BEGAN = 1_700_000_000.0
 RUN = "run-1"
 
 _attempt = 1
+DRIVES: list[Drive] = []
+
+
+def close_all() -> None:
+    """Evict what tests have left in memory, as a worker would; else the collector closes it, in the next test."""
+    while DRIVES:
+        DRIVES.pop().state.close()
 
 
 def attempt_number() -> int:
@@ -158,6 +168,7 @@ class Drive:
         self.executed: list[str] = []
         self.children: dict[str, str] = {}
         self._marked = marked
+        DRIVES.append(self)
 
     def start(self) -> None:
         workflow = self.program.workflow
@@ -444,22 +455,39 @@ def _again(drive: Drive, entry: Entry, row: tuple[bytes, float]) -> Entry:
 # ── as a script: another Python, another hash seed ───────────────────────────────────────────────────────────────────
 
 
+def find_interpreters() -> list[str]:
+    """Other supported Pythons of this machine that can import pydantic: those that DURABLE_PYTHONS names (paths, with
+    the separator of PATH), on PATH, and of pyenv."""
+    named = [path for path in os.environ.get("DURABLE_PYTHONS", "").split(os.pathsep) if path]
+    for version in ("3.11", "3.12", "3.13", "3.14"):
+        named.append(shutil.which(f"python{version}") or "")
+        named += sorted(map(str, Path("~/.pyenv/versions").expanduser().glob(f"{version}*/bin/python")))
+    found: dict[str, str] = {}
+    probe = "import sys, pydantic; print('%d.%d' % sys.version_info[:2])"
+    for path in filter(None, named):
+        done = subprocess.run([path, "-c", probe], capture_output=True, text=True)
+        if done.returncode == 0 and done.stdout.strip() != f"{sys.version_info[0]}.{sys.version_info[1]}":
+            found.setdefault(done.stdout.strip(), path)
+    return list(found.values())
+
+
 def find(programs: Sequence[Program], name: str) -> Program:
     return next(program for program in programs if program.name == name)
 
 
-def _recordings(programs: Sequence[Program], seeds: int) -> Iterator[Recording]:
+def _recordings(programs: Sequence[Program], seeds: Sequence[int]) -> Iterator[Recording]:
     for program in programs:
-        for seed in range(seeds):
+        for seed in seeds:
             yield record(program, seed)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``record SEEDS`` prints recordings, one per line; ``check FILE`` replays such lines and prints how many."""
+    """``record FIRST COUNT`` prints recordings, one per line; ``check FILE`` replays such lines and prints how many."""
     from replay_programs import PROGRAMS
 
     if arguments[0] == "record":
-        for recording in _recordings(PROGRAMS, int(arguments[1])):
+        first, many = int(arguments[1]), int(arguments[2])
+        for recording in _recordings(PROGRAMS, range(first, first + many)):
             print(json.dumps(recording.packed(), separators=(",", ":")))
         return
     count = 0
@@ -467,11 +495,11 @@ def main(arguments: Sequence[str]) -> None:
         for line in lines:
             recording = Recording.unpacked(json.loads(line))
             assert_replays(find(PROGRAMS, recording.program), recording)
+            close_all()
             count += 1
     print(count)
 
 
 if __name__ == "__main__":
-    assert asyncio is not None
     sys.modules["replay_driver"] = sys.modules["__main__"]
     main(sys.argv[1:])
