@@ -53,6 +53,8 @@ def _ended(run: RunRecord, now: float) -> str:
 
 
 def _blocked(run: RunRecord) -> str:
+    if run.blocked_kind == "non_determinism" and run.blocked:
+        return run.blocked  # the report says what to do
     reason = (run.blocked or "unknown reason").rstrip(".")
     call = "" if run.blocked_call is None else name_of(run.blocked_call)
     todo = {

@@ -606,7 +606,7 @@ class Runner:
         if self._state is not None:
             self._state.fired.clear()
         self._final = Blocked(kind, reason, call)
-        _log.warning("Run %s is blocked: %s", self.id, reason)
+        _log.warning(reason if kind == "non_determinism" else f"Run {self.id} is blocked: {reason}")
         self._dirty()
 
     def _note(self, entry: Entry) -> None:

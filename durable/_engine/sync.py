@@ -46,6 +46,10 @@ class SyncClient:
             asyncio.set_event_loop(loop)
             loop.call_soon(started.set)
             loop.run_forever()
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Any, Final, final
 
 from durable._engine.weather import Weather
 from durable._model.ids import RunId
@@ -126,16 +126,16 @@ class RunWatch:
             await self._look(list(named & self._waiting.keys()) or list(self._waiting))
             if self._ended:
                 continue
-            poke = asyncio.ensure_future(self._poke.wait())
-            change.add_done_callback(lambda _: self._poke.set())
+            waits: list[asyncio.Future[Any]] = [
+                change,
+                asyncio.ensure_future(self._poke.wait()),
+                asyncio.ensure_future(self._clock.sleep(self._changes.interval)),
+            ]
             try:
-                await asyncio.wait(
-                    [poke, asyncio.ensure_future(self._clock.sleep(self._changes.interval))],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                poke.cancel()
-                change.cancel()
+                for wait in waits:
+                    wait.cancel()
             if not self._ended:
                 await self._clock.sleep(min(0.05, 0.0001 * len(self._waiting)))
 
