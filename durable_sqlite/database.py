@@ -33,6 +33,8 @@ class Database:
 
     def __init__(self, target: Target, clock: Clock) -> None:
         self._target = target
+        # Made absolute here: the working directory may be another one when a dedicated store is opened.
+        self._file = ":memory:" if target.path is None else os.path.abspath(target.path)
         self._clock = clock
         self._writer: Line | None = None
         self._reader: Line | None = None
@@ -43,6 +45,14 @@ class Database:
     @property
     def in_memory(self) -> bool:
         return self._target.path is None
+
+    def twin(self) -> Database:
+        """Connections of its own to the same file; in memory there is but one."""
+        if self.in_memory:
+            return self
+        twin = Database(self._target, self._clock)
+        twin._file = self._file
+        return twin
 
     # ── open and close ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -64,15 +74,12 @@ class Database:
     async def _connect(self) -> None:
         synced = self._target.durability == "full"
         if self._target.path is None:
-            self._file = ":memory:"
             self._writes = self._reads = Transactions(self._file, self._clock, synced, self._halt)
             self.hub = hub.join(f":memory:{id(self)}", None)
             self._writer = self._reader = Line(files.connect_memory, self._file)
             await self._writer.open()
             return
-        # An empty or missing file is not created through a link, so the link is followed only once it is known good.
-        path = os.path.abspath(self._target.path)
-        self._file = path
+        path = self._file
         self._writes = Transactions(path, self._clock, synced, self._halt)
         self._reads = Transactions(path, self._clock, synced, self._halt)
         self._writer = Line(lambda: self._prepare(path), path)

@@ -83,6 +83,8 @@ class SqliteStore:
     # ── lifecycle ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
+        if self._opened:
+            return
         await self._database.open()
         self._opened = True
         self._closed = False
@@ -99,8 +101,7 @@ class SqliteStore:
 
     def dedicated(self) -> SqliteStore:
         twin = SqliteStore(self._url, clock=self._clock)
-        if self._database.in_memory:
-            twin._database = self._database
+        twin._database = self._database.twin()
         return twin
 
     def changes(self) -> AsyncIterator[None]:

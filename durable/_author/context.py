@@ -207,7 +207,9 @@ class Context:
     def _remote_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall[Any]:
         raw = step.arguments.dump(args, kwargs, f"step {step.name!r}")
         name = step.name if step.policy.key is None else f"{step.name}[{step.policy.key}]"
-        child: Workflow[..., Any] = Workflow(step.fn, step_workflow_name(step.name), "", WorkflowPolicy(), arguments=step.arguments)
+        child: Workflow[..., Any] = Workflow(
+            step.fn, step_workflow_name(step.name), "", WorkflowPolicy(), arguments=step.arguments
+        )
         return self._child_call(child, None, name, raw, step.policy.queue, step.policy)
 
     # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from durable._core.state import Call, RunState
 from durable._model.commits import DeadLetter
+from durable._model.defaults import COMMIT_BYTES_MAX, COMMIT_ITEMS_MAX
 from durable._model.entries import CallKind, CancelAsked, Entry, Settled
 from durable._model.ids import MessageId
 from durable._model.messages import InboxMessage, MessageKind
@@ -28,12 +29,14 @@ class Selection:
         consumed: Messages that entries were made of, or that nobody waits for any more.
         dead: Messages that the waiter cannot read.
         not_before: The latest due time among the timers.
+        more: Something was left for the next commit, because this one is full.
     """
 
     entries: list[Entry] = field(default_factory=list)
     consumed: list[MessageId] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     not_before: float | None = None
+    more: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.entries or self.consumed or self.dead)
@@ -46,6 +49,7 @@ def select(
     unreadable: Callable[[Call, bytes], str | None],
     *,
     head: bool = True,
+    room: int = COMMIT_ITEMS_MAX,
 ) -> Selection:
     """Choose the next entries.
 
@@ -54,10 +58,16 @@ def select(
         now: Store time as far as the worker knows; a timer that is not due after all is refused by the store.
         unreadable: Why a waiter cannot read a payload; None if it can.
         head: Whether these entries would open a commit; if not, no signal is taken.
+        room: How many entries, and how many messages, the commit may hold.
     """
     chosen = Selection()
     served: set[str] = set()
+    size = 0
     for _, is_timer, item in _candidates(state, unread, now):
+        taken = max(len(chosen.entries), len(chosen.consumed) + len(chosen.dead))
+        if taken >= room or size >= COMMIT_BYTES_MAX // 2:
+            chosen.more = True
+            break
         if is_timer:
             assert isinstance(item, Call)
             assert item.due is not None
@@ -65,6 +75,7 @@ def select(
             chosen.not_before = max(item.due, chosen.not_before or item.due)
             continue
         assert isinstance(item, InboxMessage)
+        size += len(item.message.payload)
         if item.message.kind is not MessageKind.SIGNAL:
             _take(state, item, chosen)
             continue

@@ -158,8 +158,8 @@ def _in_order(aws: Any) -> Iterable[Any]:
     given = dict.fromkeys(aws)
     if isinstance(aws, set | frozenset) and any(type(aw) in _HASHED_BY_ADDRESS for aw in given):
         cast(Any, asyncio.get_running_loop()).refuse(
-            "asyncio.as_completed was given a set of coroutines, whose order is that of addresses in memory, another in "
-            "every process. Give it a list."
+            "asyncio.as_completed was given a set of coroutines, whose order is that of addresses, and so another "
+            "one in every process. Give it a list."
         )
     return given
 

@@ -58,7 +58,7 @@ def _blocked(run: RunRecord) -> str:
     reason = (run.blocked or "unknown reason").rstrip(".")
     call = "" if run.blocked_call is None else name_of(run.blocked_call)
     todo = {
-        "unknown_outcome": f"Find out whether it happened, then settle {call!r} with its result, an error, or not_done.",
+        "unknown_outcome": f"Find out whether it happened, then settle {call!r} with its result, an error or not_done.",
         "non_determinism": "Deploy code that fits its journal, then resume it.",
         "workflow_code": "Fix the workflow's code, deploy it, then resume the run.",
         "crash_budget": "Find out what kills its workers (their logs), then resume it.",

@@ -224,6 +224,10 @@ class Client:
             _replace_id(if_exists, request_id),
         )
         created = (await self.link.reach(lambda: self.link.store.create([new])))[0]
+        if if_exists == "reject" and created.outcome is Creation.EXISTED:
+            row = (await self.link.reach(lambda: self.link.store.get([new.id])))[0]
+            if row is not None and row.seed == new.seed:  # this very start made it; only its answer was lost
+                return Handle(self.link, new.id, workflow if isinstance(workflow, Workflow) else None)
         _check_conflict(new, created, if_exists)
         return Handle(self.link, new.id, workflow if isinstance(workflow, Workflow) else None)
 

@@ -170,8 +170,14 @@ class Handle(Generic[R_co]):
         return result
 
     async def values(self) -> Mapping[str, Json]:
-        """What the run has published with ``ctx.set``."""
+        """What the run has published with ``ctx.set``.
+
+        Raises:
+            RunNotFound: There is no such run.
+        """
         sealed = await self._link.reach(lambda: self._link.store.values(RunId(self.id)))
+        if not sealed:
+            await self._record()
         return {key: _JSON.load(self._link.codec.open(data), f"value {key!r}") for key, data in sealed.items()}
 
     async def history(self) -> list[HistoryEntry]:

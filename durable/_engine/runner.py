@@ -315,11 +315,12 @@ class Runner:
         flushed = plan.flush(state)
         if flushed.closes and not self._children_terminated(flushed.closes):
             return None
-        chosen = self._choose(state) if flushed.complete else Selection()
+        room = defaults.COMMIT_ITEMS_MAX - len(flushed.notes)
+        chosen = self._choose(state, room) if flushed.complete else Selection()
         entries = flushed.notes + chosen.entries
         if flushed.complete and not state.finished:
-            entries += self._take_outbox()
-        then = self._then(state, flushed, bool(entries))
+            entries += self._take_outbox(room - len(chosen.entries))
+        then = self._then(state, flushed, bool(entries) or chosen.more)
         nothing = not (entries or flushed.count or chosen)
         if nothing and isinstance(then, Running):
             return None
@@ -356,20 +357,20 @@ class Runner:
 
     # ── inside: building ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _choose(self, state: RunState) -> Selection:
+    def _choose(self, state: RunState, room: int) -> Selection:
         if self._pausing is not None or state.finished:
             return Selection()
         now = self._services.time.now()
         if not self._unread and (self._wake_instant is None or now < self._wake_instant):
             return Selection()
-        return select(state, self._unread, now, self._unreadable)
+        return select(state, self._unread, now, self._unreadable, room=room)
 
-    def _take_outbox(self) -> list[Entry]:
+    def _take_outbox(self, room: int) -> list[Entry]:
         taken: list[Entry] = []
         size = 0
         for entry in self._outbox:
             size += len(getattr(entry, "payload", b""))
-            if taken and (size > _ENTRY_BYTES_MAX or len(taken) >= defaults.COMMIT_ITEMS_MAX):
+            if len(taken) >= room or (taken and size > _ENTRY_BYTES_MAX):
                 break
             taken.append(entry)
         del self._outbox[: len(taken)]

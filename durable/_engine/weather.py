@@ -47,11 +47,12 @@ class Weather:
                 tried += 1
                 self._say(error)
                 if attempts is not None and tried >= attempts:
+                    self.trouble = None
                     raise
                 await self._clock.sleep(delay * (0.5 + self._clock.random()))
                 delay = min(delay * 2, _LONGEST_SECONDS)
             else:
-                if self.trouble is not None:
+                if tried and self.trouble is not None:  # another call's success says nothing about the one that fails
                     _log.warning("The store works again.")
                     self.trouble = None
                 return result

@@ -31,7 +31,7 @@ from durable._model.claims import Claim, Held, Poll, Want, WorkerSession
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import RunId, SessionId, check_name
 from durable._model.runs import CLOSING_LANE, Lane
-from durable.errors import InvalidInput, NonDeterminismError, StoreError
+from durable.errors import Corrupt, InvalidInput, NonDeterminismError, StoreError
 
 __all__ = ["Worker"]
 
@@ -79,6 +79,12 @@ class Worker:
     ) -> None:
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise InvalidInput(f"Worker(concurrency=) is 1 or more, not {concurrency!r}.")
+        if isinstance(cache, bool) or not isinstance(cache, int) or cache < 0:
+            raise InvalidInput(f"Worker(cache=) is 0 or more, not {cache!r}.")
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise InvalidInput(f"Worker(threads=) is 1 or more, not {threads!r}.")
+        if seconds_of(lease, "Worker(lease=)") <= 0:
+            raise InvalidInput(f"Worker(lease=) is longer than nothing, not {lease!r}.")
         if isinstance(queues, str) or not queues:
             raise InvalidInput(f"Worker(queues=) is a list of queue names, not {queues!r}.")
         self.registry = Registry()
@@ -182,6 +188,8 @@ class Worker:
         self._time = StoreTime(clock)
         self._time.heard(await self._weather.through(store.now))
         self._lease = Lease(clock, self._lease_seconds)
+        session = self._session
+        await self._weather.through(lambda: store.renew(session))  # from here on others know what it has registered
         self._committer = Committer(store, self._weather, clock)
         self._executor = Executor(self._link.codec, clock, self._time.now, self._threads)
         self._services = Services(
@@ -209,6 +217,8 @@ class Worker:
             loop.create_task(self._sweep_forever(), name="durable-sweep"),
             loop.create_task(Retention(store, clock).run(), name="durable-retention"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(_say_death)
 
     async def _stop(self) -> None:
         """Stop claims → drain → stop the heartbeat → leave (B22, B102)."""
@@ -249,6 +259,17 @@ class Worker:
     # ── claims ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _poll_forever(self) -> None:
+        """Whatever goes wrong in one look must not leave a worker that beats on and takes nothing (B14)."""
+        while not self._stopping.is_set():
+            try:
+                await self._poll_until_asked()
+            except Corrupt:
+                raise
+            except Exception:
+                _log.exception("The worker could not look for work; it tries again in a second.")
+                await self._link.clock.sleep(1.0)
+
+    async def _poll_until_asked(self) -> None:
         changes = self._link.changes
         while not self._stopping.is_set():
             change = changes.future()
@@ -340,7 +361,7 @@ class Worker:
             runner = self._held.get(message.message.run)
             if runner is not None:
                 runner.receive(message)
-        for claim in poll.claims:
+        for claim in sorted(poll.claims, key=lambda claim: claim.lonely):
             if claim.lonely and self._held:
                 self._lonely_waiting = claim  # begun when the runs held now have come to rest
             else:
@@ -432,6 +453,12 @@ class Worker:
 
     def _may_begin(self) -> Any:
         return None if self._lease.holds() else self._lease.wait()
+
+
+def _say_death(task: asyncio.Task[None]) -> None:
+    """A worker that has lost a part of itself must not look healthy."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("A part of the worker has died (%s); restart it.", task.get_name(), exc_info=error)
 
 
 async def _nobody(ctx: Any) -> None:

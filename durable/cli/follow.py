@@ -48,7 +48,7 @@ async def follow(client: Client, run: str, *, every: float) -> AsyncIterator[Loo
         fresh = await _entries_after(client, record, len(known))
         look = Look(record, await store.now(), [*known, *fresh], len(fresh))
         yield look
-        if record.ended and not record.closing:
+        if record.ended:
             change.cancel()
             return
         await client.link.clock.sleep(_PAUSE_SECONDS)  # a busy store hints hundreds of times a second

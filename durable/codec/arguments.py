@@ -209,7 +209,10 @@ def _encode(value: Any, of: tuple[str, ValueType[Any]], what: str) -> bytes:
 
 
 def _decode(part: Any, of: tuple[str, ValueType[Any]], what: str) -> Any:
-    return part if of[1].is_json else of[1].load(to_json(part), f"{what}: parameter {of[0]!r}")
+    try:
+        return of[1].revive(part)
+    except Exception:
+        return of[1].load(to_json(part), f"{what}: parameter {of[0]!r}")  # says what is wrong, in its own words
 
 
 def _by_place(shape: Shape, count: int) -> list[tuple[str, ValueType[Any]]]:

@@ -63,6 +63,10 @@ class Way(Protocol):
         """The value, or a ``ValueError``."""
         ...
 
+    def revive(self, part: Any) -> Any:
+        """As ``decode``, of JSON that was parsed already."""
+        ...
+
 
 @final
 class ValueType(Generic[T]):
@@ -144,6 +148,10 @@ class ValueType(Generic[T]):
         """As ``load``, raising ``Refusal`` and what pydantic raises."""
         return (self._way or self._build()).decode(raw)
 
+    def revive(self, part: Any) -> Any:
+        """As ``decode``, of JSON that was parsed already."""
+        return (self._way or self._build()).revive(part)
+
     @property
     def name(self) -> str:
         """The type as it is called in messages."""
@@ -201,6 +209,10 @@ class JsonWay:
     def decode(self, raw: bytes) -> Any:
         """See ``Way``."""
         return from_json(raw, allow_inf_nan=False)
+
+    def revive(self, part: Any) -> Any:
+        """See ``Way``."""
+        return part
 
 
 def _int(value: int) -> bytes:
@@ -307,6 +319,10 @@ class TypedWay:
     def decode(self, raw: bytes) -> Any:
         """See ``Way``."""
         return self._load(raw)
+
+    def revive(self, part: Any) -> Any:
+        """See ``Way``."""
+        return part if type(part) in self._plain else self._load(to_json(part))
 
     def _refusal(self, value: Any, fault: str) -> Refusal:
         declared, given = type_name(self._annotation), type_name(type(value))

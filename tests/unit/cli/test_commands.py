@@ -164,11 +164,10 @@ def test_a_run_is_named_by_id_unique_prefix_or_last(shell: Shell) -> None:
 
 def test_show_draws_the_steps_and_says_why(shell: Shell) -> None:
     shell.data("run", "shop_app:pair", "-i", '["a", "b"]', "--id", "p1")
-    head, columns, step, error, reason = shell.data("runs", "show", "p1").splitlines()
+    head, columns, step, reason = shell.data("runs", "show", "p1").splitlines()
     assert head.startswith("✓ p1  pair v1  completed")
     assert columns.split()[:3] == ["STEP", "TRY", "TIME"]
     assert step.split()[:3] == ["✓", "shaky", "2"]
-    assert error == ""
     assert reason.startswith("Completed")
 
 

@@ -8,6 +8,7 @@ It needs nothing but ``durable``, so that other Pythons can run it as a script: 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import os
@@ -27,7 +28,7 @@ from durable._author.context import Context, Continue
 from durable._core import plan
 from durable._core.inbox import select
 from durable._core.state import Call, RunFacts, RunState
-from durable._model.commands import CloseChild, Command, SendMessage, StartChild
+from durable._model.commands import Command, StartChild
 from durable._model.entries import (
     AttemptBegun,
     AttemptFailed,
@@ -455,6 +456,7 @@ def _again(drive: Drive, entry: Entry, row: tuple[bytes, float]) -> Entry:
 # ── as a script: another Python, another hash seed ───────────────────────────────────────────────────────────────────
 
 
+@functools.cache
 def find_interpreters() -> list[str]:
     """Other supported Pythons of this machine that can import pydantic: those that DURABLE_PYTHONS names (paths, with
     the separator of PATH), on PATH, and of pyenv."""
@@ -463,10 +465,10 @@ def find_interpreters() -> list[str]:
         named.append(shutil.which(f"python{version}") or "")
         named += sorted(map(str, Path("~/.pyenv/versions").expanduser().glob(f"{version}*/bin/python")))
     found: dict[str, str] = {}
-    probe = "import sys, pydantic; print('%d.%d' % sys.version_info[:2])"
+    probe = "import sys, importlib.util as u; print(*sys.version_info[:2], sep='.') if u.find_spec('pydantic') else 0"
     for path in filter(None, named):
         done = subprocess.run([path, "-c", probe], capture_output=True, text=True)
-        if done.returncode == 0 and done.stdout.strip() != f"{sys.version_info[0]}.{sys.version_info[1]}":
+        if done.stdout.strip() not in ("", f"{sys.version_info[0]}.{sys.version_info[1]}"):
             found.setdefault(done.stdout.strip(), path)
     return list(found.values())
 
@@ -482,12 +484,13 @@ def _recordings(programs: Sequence[Program], seeds: Sequence[int]) -> Iterator[R
 
 
 def main(arguments: Sequence[str]) -> None:
-    """``record FIRST COUNT`` prints recordings, one per line; ``check FILE`` replays such lines and prints how many."""
+    """``record FIRST COUNT [PROGRAM ...]`` prints recordings, one per line; ``check FILE`` replays them and counts."""
     from replay_programs import PROGRAMS
 
     if arguments[0] == "record":
-        first, many = int(arguments[1]), int(arguments[2])
-        for recording in _recordings(PROGRAMS, range(first, first + many)):
+        first, many, *names = arguments[1:]
+        programs = [program for program in PROGRAMS if not names or program.name in names]
+        for recording in _recordings(programs, range(int(first), int(first) + int(many))):
             print(json.dumps(recording.packed(), separators=(",", ":")))
         return
     count = 0

@@ -565,8 +565,8 @@ async def timers_by_hand(ctx: Context) -> list[str]:
     said: list[str] = []
     at = loop.time() + 2
     twins = [loop.call_at(at, said.append, "twice") for _ in range(2)]  # equal handles, two timers
-    kept = loop.call_at(at, said.append, "kept")
     dropped = loop.call_at(at, said.append, "kept")
+    kept = loop.call_at(at, said.append, "kept")
     assert kept == dropped
     dropped.cancel()
     loop.call_soon(said.append, "soon")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 from typing import Any
@@ -75,12 +76,12 @@ def test_the_same_seed_gives_the_same_journal() -> None:
 
 def test_the_state_is_the_same_wherever_the_memory_is() -> None:
     """Addresses decide nothing: garbage lies between the objects of one replay and not of the other."""
-    for program in PROGRAMS:
+    gc.collect()
+    for number, program in enumerate(PROGRAMS):
         recording = record(program, 3)
-        litter: list[Any] = [bytearray(random.Random(1).randrange(500)) for _ in range(500)]
+        litter: list[Any] = [bytearray(random.Random(number).randrange(500)) for _ in range(500)]
         del litter[::2]
         assert replayed(program, recording.rows).turns == recording.turns
-        gc.collect()
 
 
 def test_known_and_flushed_make_a_replay_silent_and_a_crash_before_the_flush_repeats_it(
@@ -109,10 +110,7 @@ def test_two_outcomes_of_one_commit_do_not_make_new_code_take_the_old_path() -> 
 
     @workflow
     async def patched(ctx: Context) -> bool:
-        one, two = ctx.local_step(say, "a"), ctx.local_step(say, "b")
-        import asyncio
-
-        tasks = [asyncio.create_task(one), asyncio.create_task(two)]
+        tasks = [asyncio.create_task(ctx.step(say, "a")), asyncio.create_task(ctx.step(say, "b"))]
         await tasks[0]
         new = ctx.patched("new")
         await tasks[1]
@@ -150,16 +148,14 @@ def _emits(state: RunState) -> list[bytes]:
     return [command.payload for command in state.fired if isinstance(command, EmitItem)]
 
 
-@pytest.mark.parametrize("cut", [COMMIT_ITEMS_MAX - 1, COMMIT_ITEMS_MAX, COMMIT_ITEMS_MAX + 1, 150])
+@pytest.mark.parametrize("cut", [COMMIT_ITEMS_MAX - 1, COMMIT_ITEMS_MAX, COMMIT_ITEMS_MAX + 1, 150, 200])
 def test_commands_of_two_activations_that_are_flushed_in_parts_are_each_sent_once(cut: int) -> None:
     """Two outcomes of one commit, many emits after each: a crash between two flushes neither loses nor repeats one."""
 
     async def code(ctx: Context) -> None:
-        import asyncio
-
         async def branch(word: str) -> None:
             await ctx.step(say, word)
-            for n in range(90):
+            for n in range(150):
                 ctx.emit("items", f"{word}{n}")
 
         await asyncio.gather(branch("a"), branch("b"))
@@ -174,7 +170,7 @@ def test_commands_of_two_activations_that_are_flushed_in_parts_are_each_sent_onc
     for entry in entries:
         live.apply(entry, 1_700_000_001.0)
     everything = _emits(live.state)
-    assert len(everything) == 180
+    assert len(everything) == 300
     flushed = live.state.flushed_part(cut)
     after = Drive(program, known=2, flushed=flushed)
     after.start()
@@ -204,12 +200,10 @@ def test_timers_that_are_equal_are_two_timers() -> None:
     recording = record(BY_NAME["timers_by_hand"], 0)
     first = recording.turns[0]
     assert [made.split()[0] for made in first.made[:4]] == [f"0/timer/timer#{n}" for n in range(4)]
-    assert first.given_up == ("0/timer/timer#3",)
+    assert first.given_up == ("0/timer/timer#2",)
 
 
 def test_hashes_of_tasks_futures_calls_and_gathers_come_from_the_run() -> None:
-    import asyncio
-
     hashes: list[list[int]] = []
 
     @workflow
@@ -229,15 +223,22 @@ def test_hashes_of_tasks_futures_calls_and_gathers_come_from_the_run() -> None:
 
 
 def test_all_tasks_are_this_runs_tasks_in_the_order_of_their_creation_whatever_else_runs() -> None:
-    import asyncio
+    @workflow
+    async def names(ctx: Context) -> list[str]:
+        for n in range(40):
+            asyncio.create_task(asyncio.sleep(n + 1), name=str(n))
+            for _ in range(63):  # so that the hashes of the tasks collide in small sets
+                asyncio.get_running_loop().create_future()
+        await asyncio.sleep(0)
+        return [task.get_name() for task in asyncio.all_tasks()]
 
-    async def crowded(count: int) -> list[str]:
+    async def crowded(count: int) -> str:
         others = [asyncio.create_task(asyncio.sleep(0)) for _ in range(count)]
-        recording = record(BY_NAME["all_tasks_are_told"], 0)
+        outcome = replayed(Program("names", names), []).outcome()
         await asyncio.gather(*others)
-        return list(recording.turns[1].made)
+        return outcome
 
-    assert asyncio.run(crowded(0)) == asyncio.run(crowded(500))
+    assert len({asyncio.run(crowded(count)) for count in (0, 1, 10, 50, 100, 500)}) == 1
 
 
 def test_a_state_knows_no_other_input_than_its_facts_and_entries() -> None:

@@ -172,3 +172,19 @@ async def test_an_idle_poll_renews_once_a_third_of_the_lease_is_used(url: str) -
     await store.poll(session("s"), Want("r", LANES, 1))
     assert await stored() == clock.now() + 15
     await store.close()
+
+
+async def test_a_dedicated_store_stays_on_its_file_when_the_working_directory_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = SqliteStore("sqlite:///runs.db")
+    await store.open()
+    await store.create([new_run("r")])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    twin = store.dedicated()
+    await twin.open()
+    assert await twin.input(RunId("r")) == b"input"
+    await twin.close()
+    await store.close()

@@ -82,7 +82,7 @@ async def test_a_dead_process_without_runs_is_seen_to_be_dead(store: SqliteStore
 async def test_what_a_dead_process_left_behind_is_swept_up_by_the_next(
     store: SqliteStore, child: Child, path: Path
 ) -> None:
-    victim = child("hold", "0.01")
+    victim = child("hold", "0")
     assert await line(victim) == "claimed 0"
     directory = Path(f"{path}-sessions")
     (lock,) = directory.iterdir()

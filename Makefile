@@ -1,0 +1,31 @@
+# Thin names over the commands of the gate. PYTHON=... chooses another interpreter than the one in .venv.
+PYTHON ?= .venv/bin/python
+STORE ?= sqlite
+
+export PYRIGHT_PYTHON_GLOBAL_NODE ?= $(if $(shell command -v node),on,off)
+
+.PHONY: fmt check test conformance bench docs
+
+fmt:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+check:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy --strict examples benchmarks
+	$(PYTHON) -m pyright --pythonpath $(PYTHON)
+	$(dir $(PYTHON))lint-imports
+
+test:
+	$(PYTHON) -m pytest
+
+conformance:
+	$(PYTHON) -m pytest tests/conformance/test_$(STORE).py
+
+bench:
+	$(PYTHON) -m benchmarks.quick
+
+docs:
+	$(PYTHON) -m pytest tests/docs
