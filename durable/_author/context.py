@@ -443,7 +443,8 @@ class Context:
             tolerate: For the list form: so many (``int``), or this share (``float``), may fail and are left out.
         """
         single = len(calls) == 1 and not isinstance(calls[0], Awaitable)
-        given: list[Awaitable[Any]] = list(calls[0]) if single else list(calls)
+        source: Any = calls[0] if single else calls
+        given: list[Awaitable[Any]] = list(source)
         results = [value for ok, value in await parallel.run_all(given, limit, tolerate) if ok]
         return results if single else tuple(results)
 

@@ -169,7 +169,8 @@ def _gathering_hash(self: Any) -> int:
     found: int | None = getattr(self, "_durable_hash", None)
     if found is None:
         loop = self.get_loop()
-        found = self._durable_hash = loop.next_hash() if getattr(loop, _marker, False) else object.__hash__(self)
+        made: int = loop.next_hash() if getattr(loop, _marker, False) else object.__hash__(self)
+        found = self._durable_hash = made
     return found
 
 

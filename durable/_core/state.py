@@ -27,6 +27,7 @@ from durable._model.entries import (
     Entry,
     NotDone,
     PatchMarked,
+    Rebegun,
     Settled,
 )
 from durable._model.ids import CallId
@@ -224,6 +225,10 @@ class RunState:
                     call.not_done = max(call.not_done, entry.attempt)
             case PatchMarked():
                 self._marked.add(entry.change)
+            case Rebegun():
+                limit = self.calls.get(DEADLINE)
+                if limit is not None and self.facts.deadline is not None:
+                    limit.due = self.now + self.facts.deadline - self.facts.started_at
 
     # ── what the author's floor does ─────────────────────────────────────────────────────────────────────────────
 
@@ -354,7 +359,8 @@ class RunState:
         self.loop.poisoned = True
         with self.loop.inside():
             for task in reversed(self.loop.live_tasks()):
-                task._log_destroy_pending = False
+                told: Any = task  # the type stubs do not know the attribute
+                told._log_destroy_pending = False
                 task.variables.run(_unwind, task.get_coro())
             for generator in reversed(self.loop.take_generators()):
                 contextvars.Context().run(_unwind, generator.aclose())

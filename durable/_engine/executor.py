@@ -151,8 +151,9 @@ class Executor:
                 return await spec.fn(*args, **kwargs)
             return await self._work(attempt, spec, args, kwargs)
         work = self._work(attempt, spec, args, kwargs)
+        limit = asyncio.timeout(spec.policy.timeout)
         try:
-            async with asyncio.timeout(spec.policy.timeout) as limit:
+            async with limit:
                 return await work
         except TimeoutError:
             if limit.expired():

@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from durable._core.identity import kind_of, name_of
-from durable._model.entries import AttemptBegun, AttemptFailed, CancelAsked, Entry, NotDone, PatchMarked, Settled
+from durable._model.entries import (
+    AttemptBegun,
+    AttemptFailed,
+    CancelAsked,
+    Entry,
+    NotDone,
+    PatchMarked,
+    Rebegun,
+    Settled,
+)
 from durable.codec import Codec, error_line
 from durable.errors import DurableError
 
@@ -24,7 +33,8 @@ class HistoryEntry:
         position: In the journal.
         at: When it was committed.
         event: ``step_completed``, ``step_failed``, ``attempt_failed``, ``attempt_begun``, ``not_done``,
-            ``timer_fired``, ``signal_received``, ``child_ended``, ``cancelled``, ``timed_out`` or ``patched``.
+            ``timer_fired``, ``signal_received``, ``child_ended``, ``cancelled``, ``timed_out``, ``patched`` or
+            ``rebegun`` (a retry's or fork's own part begins).
         name: Of the step, timer, signal, child or change.
         call: Identity of the call.
         attempt: For steps.
@@ -73,6 +83,8 @@ def _row(position: int, at: datetime, entry: Entry, codec: Codec) -> HistoryEntr
             return HistoryEntry(position, at, event, cause, "", 0, _value(_opened(codec, payload)))
         case PatchMarked(change=change):
             return HistoryEntry(position, at, "patched", change, "")
+        case Rebegun():
+            return HistoryEntry(position, at, "rebegun", "", "")
         case _ as never:
             assert_never(never)
 

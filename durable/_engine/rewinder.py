@@ -17,8 +17,17 @@ from durable._engine.guard import activation
 from durable._engine.runner import Runner, run_facts
 from durable._engine.services import Services
 from durable._model.claims import Claim
-from durable._model.commits import Rewound, Running
-from durable._model.entries import CallKind, CancelAsked, Entry, PatchMarked, Settled, decode_entry
+from durable._model.commits import Commit, Rewound, Running
+from durable._model.entries import (
+    CallKind,
+    CancelAsked,
+    Entry,
+    PatchMarked,
+    Rebegun,
+    Settled,
+    decode_entry,
+    encode_entry,
+)
 from durable._model.ids import CallId, MessageId, RunId
 from durable._model.messages import InboxMessage, MessageKind
 from durable._model.runs import NewRun, RunRecord
@@ -122,6 +131,9 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
     )
     if answer.at == 0.0:
         return None
+    note = Commit(run.id, run.epoch, runner.commits_made, len(keep), append=(encode_entry(Rebegun()),))
+    if (await runner.write(note)).at == 0.0:
+        return None
     after = (await services.weather.through(lambda: services.store.get([run.id])))[0]
     if after is None or after.epoch != run.epoch:
         return None
@@ -156,7 +168,7 @@ def _is_stale(item: InboxMessage, run: RunRecord) -> bool:
 
 
 def _call_of(entry: Entry) -> CallId | None:
-    return None if isinstance(entry, CancelAsked | PatchMarked) else entry.call
+    return None if isinstance(entry, CancelAsked | PatchMarked | Rebegun) else entry.call
 
 
 def _unread(rows: Sequence[tuple[Entry, float]], keep: Sequence[int]) -> tuple[MessageId, ...]:

@@ -156,6 +156,11 @@ class Runner:
             self._seq += 1
         return answer
 
+    @property
+    def commits_made(self) -> int:
+        """The ``seq`` of the next commit."""
+        return self._seq
+
     def next_commit(self, then: Then, **fields: Any) -> Commit:
         """A prelude commit with the right fence."""
         return Commit(self.id, self.epoch, self._seq, self.run.position, then=then, **fields)

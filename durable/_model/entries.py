@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "NotDone",
     "PatchMarked",
+    "Rebegun",
     "Settled",
     "decode_entry",
     "encode_entry",
@@ -106,7 +107,12 @@ class PatchMarked:
     change: str
 
 
-Entry = Settled | CancelAsked | AttemptFailed | AttemptBegun | NotDone | PatchMarked
+@dataclass(slots=True)
+class Rebegun:
+    """A note: from here on the journal is a retry's or a fork's own, and the run's time limit counts from here."""
+
+
+Entry = Settled | CancelAsked | AttemptFailed | AttemptBegun | NotDone | PatchMarked | Rebegun
 
 _KINDS: Final = {kind.value: kind for kind in CallKind}
 
@@ -151,6 +157,8 @@ def encode_entry(entry: Entry) -> bytes:
             return _packed({"k": "not_done", "c": entry.call, "p": entry.fingerprint, "n": entry.attempt}, b"")
         case PatchMarked():
             return _packed({"k": "patch", "c": entry.change}, b"")
+        case Rebegun():
+            return _packed({"k": "rebegun"}, b"")
         case _ as never:
             assert_never(never)
 
@@ -191,6 +199,8 @@ def _read(head: dict[str, Any], payload: bytes) -> Entry:
         return CancelAsked(kind, payload, head.get("m"))
     if kind == "patch":
         return PatchMarked(head["c"])
+    if kind == "rebegun":
+        return Rebegun()
     call, fingerprint, attempt = CallId(head["c"]), head["p"], head["n"]
     if kind == "not_done":
         return NotDone(call, fingerprint, attempt)

@@ -62,8 +62,9 @@ def with_client(settings: Settings, work: Callable[[Client], Awaitable[T]], *, c
 async def _within(seconds: float | None, work: Awaitable[T]) -> T:
     if seconds is None:
         return await work
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds) as limit:
+        async with limit:
             return await work
     except TimeoutError:
         if not limit.expired():

@@ -9,7 +9,16 @@ from typing import Any
 
 from durable._core.identity import kind_of, name_of
 from durable._engine.handle import described
-from durable._model.entries import AttemptBegun, AttemptFailed, CancelAsked, Entry, NotDone, PatchMarked, Settled
+from durable._model.entries import (
+    AttemptBegun,
+    AttemptFailed,
+    CancelAsked,
+    Entry,
+    NotDone,
+    PatchMarked,
+    Rebegun,
+    Settled,
+)
 from durable.cli.failures import Exit
 from durable.cli.follow import Look
 from durable.cli.ink import OF_STATUS, Line, Meaning
@@ -90,6 +99,8 @@ class Teller:
                 return Happening(at, cause, f"asked to end ({cause})", ("⤼", "/"), "wait")
             case PatchMarked(change=change):
                 return Happening(at, "patched", f"patch {change}", ("·", "."), "dim")
+            case Rebegun():
+                return Happening(at, "rebegun", "goes on from its old journal", ("·", "."), "dim")
 
     def _error(self, payload: bytes) -> str:
         try:

@@ -32,9 +32,10 @@ async def find(client: Client, asked: str) -> RunRecord:
     if exact is not None:
         return exact
     page = await store.list(RunQuery(id_prefix=asked), 4)
-    if not page.runs:
+    found = list(page.runs)
+    if not found:
         raise RunNotFound(f"No run's id is or begins with {asked!r} in this store.", asked)
-    if len(page.runs) > 1:
-        some = ", ".join(record.id for record in page.runs[:3]) + (", ..." if len(page.runs) > 3 else "")
+    if len(found) > 1:
+        some = ", ".join(record.id for record in found[:3]) + (", ..." if len(found) > 3 else "")
         raise Failure(f"Several runs begin with {asked!r}: {some}", "Give more of the id.", Exit.USAGE)
-    return page.runs[0]
+    return found[0]

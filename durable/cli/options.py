@@ -55,6 +55,10 @@ class Settings:
             return True
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
+    def live(self, stream: TextIO) -> bool:
+        """Whether ``stream`` is a terminal that can be drawn over."""
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+
     def unicode(self, stream: TextIO) -> bool:
         """Whether ``stream`` can show more than ASCII."""
         return not self.ascii and (stream.encoding or "").lower().replace("-", "") in ("utf8", "utf8sig")

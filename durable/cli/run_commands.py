@@ -16,7 +16,6 @@ from durable.cli.apps import load_app, looks_like_app, one_workflow
 from durable.cli.connection import with_client
 from durable.cli.failures import Exit, Failure
 from durable.cli.inputs import json_value, pairs
-from durable.cli.leaving import leave_within
 from durable.cli.options import Command, Settings, seconds, settings_of
 from durable.cli.output import Printer
 from durable.cli.views import view_on
@@ -26,7 +25,6 @@ __all__ = ["run", "start"]
 
 _ABSENT: Final[Any] = object()
 _DRAIN_SECONDS: Final = 10.0
-_GRACE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,8 @@ def run(ctx: click.Context, /, *, app: str, **given: Any) -> None:
     started: list[str] = []
 
     async def work(client: Client) -> None:
-        queues = tuple(dict.fromkeys([*loaded.queues, *([order.queue] if order.queue else [])]))
+        read: list[str] = [*loaded.queues, *([order.queue] if order.queue else [])]
+        queues = tuple(dict.fromkeys(read))
         worker = Worker(client, workflows=loaded.workflows, steps=loaded.steps, queues=queues, drain=_DRAIN_SECONDS)
         async with worker:
             handle = await _start(client, workflow, order)
@@ -111,7 +110,6 @@ def run(ctx: click.Context, /, *, app: str, **given: Any) -> None:
     try:
         with_client(settings, work, create=True)
     except KeyboardInterrupt:
-        leave_within(_GRACE_SECONDS, Exit.INTERRUPTED)
         raise _interrupted(started, app, settings) from None
 
 

@@ -124,7 +124,7 @@ class PictureView:
         )
         picture = picture_of(look.run, look.journal, look.now, self._client.link.codec)
         lines = [headline(look.run, look.now, canvas), *draw(picture, canvas)]
-        lines.append(((cut(safe(reason), columns), ""),))
+        lines.append(((cut(safe(reason), columns - 3), ""),))  # room for the ^C that a terminal echoes
         self._lines.draw(lines)
 
 
@@ -137,9 +137,9 @@ def view_on(client: Client, printer: Printer, stream: TextIO) -> View:
             return LogView(client, lambda run, happening: printer.event(happening.value(run, printer.json_time)))
         if printer.form == "none":
             return LogView(client, lambda run, happening: None)
-        if stream.isatty():
+        if settings.live(stream):
             return PictureView(client, stream, settings)
         return LogView(client, lambda run, happening: printer.line(happening.line(unicode=unicode)))
-    if settings.verbosity >= 0 and stream.isatty():
+    if settings.verbosity >= 0 and settings.live(stream):
         return PictureView(client, stream, settings)
     return LogView(client, lambda run, happening: printer.progress(happening.line(unicode=unicode)))

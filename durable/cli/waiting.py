@@ -27,13 +27,16 @@ async def until_ended(client: Client, run: str, view: View, *, leave_blocked: bo
     Args:
         leave_blocked: Return a blocked run, too: it will not go on while we wait, unless somebody helps it.
     """
+    record: RunRecord | None = None
     with view:
         async for look in follow(client, run, every=_REFRESH_SECONDS):
-            reason = explain(look.run, await client.store.sessions(), look.now)
+            record = look.run
+            reason = explain(record, await client.store.sessions(), look.now)
             view.show(look, reason)
-            if leave_blocked and look.run.status is RunStatus.BLOCKED:
+            if leave_blocked and record.status is RunStatus.BLOCKED:
                 break
-    return look.run
+    assert record is not None  # it has looked at once
+    return record
 
 
 async def tell_end(client: Client, run: RunRecord, printer: Printer) -> None:

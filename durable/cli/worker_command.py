@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from threading import Timer
 from typing import Any, Final
 
 import click
@@ -43,6 +44,8 @@ def worker(
     takes a client and returns a Worker; without it, every workflow (and step with a queue) of the module.
     """
     settings = settings_of(ctx)
+    if settings.timeout is not None:
+        raise click.UsageError("A worker works until it is told to stop; it has no --timeout.", ctx)
     log_to_stderr(settings)
     printer = Printer(settings)
     loaded = load_app(app)
@@ -57,29 +60,31 @@ def worker(
         raise Failure(
             f"{app} makes its own worker, so --{next(iter(given))} would not reach it.", "Say it there, in the code."
         )
-    asyncio.run(_work(settings.url, loaded, given, printer))
+    asyncio.run(_work(settings.url, app, loaded, given, printer)).cancel()
 
 
-async def _work(url: str, app: App, given: dict[str, Any], printer: Printer) -> None:
+async def _work(url: str, text: str, app: App, given: dict[str, Any], printer: Printer) -> Timer:
     async with connect(url) as client:
-        made = await _made(client, app, given)
+        made = await _made(client, text, app, given)
         names = ", ".join(made.registry.names()) or "steps only"
         printer.say(f"Worker {made.name} works on {names} (queues {', '.join(made.queues)}; {url}). Ctrl-C drains.")
         await made.run()
         # What is left now ignored its cancellation. It may not keep the process: its runs go to other workers.
-        leave_within(_GRACE_SECONDS, 0)
+        deadline = leave_within(_GRACE_SECONDS, 0)
     printer.say("Stopped.")
+    return deadline
 
 
-async def _made(client: Client, app: App, given: dict[str, Any]) -> Worker:
+async def _made(client: Client, text: str, app: App, given: dict[str, Any]) -> Worker:
     if app.make_worker is None:
         return Worker(client, workflows=app.workflows, steps=app.steps, **{"queues": app.queues, **given})
-    made = app.make_worker(client)
-    if inspect.isawaitable(made):
-        made = await made
+    todo = "It takes a client: def worker(client): return Worker(client, workflows=[...])"
+    try:
+        made = app.make_worker(client)
+        if inspect.isawaitable(made):
+            made = await made
+    except Exception as error:
+        raise Failure(f"{text} failed: {type(error).__name__}: {error}", todo) from error
     if not isinstance(made, Worker):
-        raise Failure(
-            f"The function returned {type(made).__name__}, not a Worker.",
-            "It takes a client: def worker(client): return Worker(client, workflows=[...])",
-        )
+        raise Failure(f"{text} returned {type(made).__name__}, not a Worker.", todo)
     return made

@@ -142,7 +142,7 @@ class Run:
         self.seed = new.seed
         self.labels = dict(new.labels)
         self.on_complete = new.on_complete
-        self.flushed = (0, 0)
+        self.flushed: tuple[int, int] = (0, 0)
         self.strikes = 0
         self.tries = 0
         self.waits: tuple[Wait, ...] = ()

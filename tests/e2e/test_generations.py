@@ -443,7 +443,6 @@ async def test_rule_5_a_failed_child_with_a_chosen_id_does_not_hang_the_retried_
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the limit still counts from the first generation's begin")
 async def test_rule_5_a_run_that_overran_its_time_limit_gets_a_new_one_when_it_is_retried(rig: Any) -> None:
     @workflow(timeout=0.3)
     async def wf(ctx: Context) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import tempfile
@@ -52,6 +53,8 @@ def demo(
     """
     settings = settings_of(ctx)
     printer = Printer(settings)
+    if settings.timeout is not None:
+        raise click.UsageError("The demo ends by itself: say how long it takes orders with --seconds.", ctx)
     if settings.store is not None:
         raise click.UsageError("The demo makes a store of its own: say where with --dir.", ctx)
     orders = read_orders(PACKAGED if path is None else path)[:count]
@@ -60,7 +63,7 @@ def demo(
     script = Script(orders, place, f"sqlite:///{place}/shop.db", workers, lasting, chaotic, seed)
     printer.say(_announcement(script))
     printer.say(f"Files: {place}")
-    board: Board = LiveBoard(printer) if sys.stderr.isatty() and settings.verbosity >= 0 else LineBoard(printer)
+    board: Board = LiveBoard(printer) if settings.live(sys.stderr) and settings.verbosity >= 0 else LineBoard(printer)
     try:
         played = asyncio.run(_cancellable(script, board))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -73,7 +76,8 @@ async def _cancellable(script: Script, board: Board) -> Played:
     """SIGTERM ends the demo as Ctrl-C does: the workers are not left behind."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await play(script, board)
 
 

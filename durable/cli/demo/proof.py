@@ -154,8 +154,8 @@ def _ends(plan: Mapping[str, Expected], evidence: Mapping[str, Evidence]) -> Che
             against.append(f"{run} is {found.state or found.status}, not {wanted.state}")
     against += [f"{run} was never ordered" for run in evidence if run not in plan]
     counts = Counter(wanted.state for wanted in plan.values())
-    claim = f"{len(plan)} orders, each with the one end that its input demands: "
-    return Check(f"{claim}{counts['completed']} completed, {counts['refused']} refused", tuple(against))
+    claim = f"{len(plan):,} orders, each with the one end that its input demands: "
+    return Check(f"{claim}{counts['completed']:,} completed, {counts['refused']:,} refused", tuple(against))
 
 
 def _effects(plan: Mapping[str, Expected], evidence: Mapping[str, Evidence]) -> Check:

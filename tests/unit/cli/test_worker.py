@@ -21,12 +21,12 @@ def ready(worker: "subprocess.Popen[str]") -> str:
 
 
 def until(shell: Shell, run: str, state: str) -> None:
-    """Wait for a run's first step to have begun, or for its status."""
+    """Wait for a run's status, or for one of its steps: ``step running``."""
     for _ in range(200):
         text = shell("runs", "show", run, "-o", "json").stdout
         if text:
             shown = json.loads(text)
-            if state in (shown["status"], *(step["state"] for step in shown["steps"])):
+            if state in (shown["status"], *(f"step {step['state']}" for step in shown["steps"])):
                 return
         time.sleep(0.05)
     raise AssertionError(f"run {run} was never {state}: {text}")
@@ -60,7 +60,7 @@ def test_a_worker_drains_on_ctrl_c(shell: Shell) -> None:
     worker = shell.process("worker", "shop_app", "--drain", "10s", "--name", "w-\x1b1", "-c", "5", "--queue", "default")
     try:
         assert ready(worker).startswith("Worker w-\\x1b1 works on ")
-        until(shell, "s1", "running")
+        until(shell, "s1", "step running")
         worker.send_signal(signal.SIGINT)
         assert ended(worker)[0] == 0
         assert shell.data("runs", "result", "s1", "--timeout", "1") == "null\n"
@@ -73,7 +73,7 @@ def test_a_worker_leaves_threads_behind_that_outlive_the_drain(shell: Shell) -> 
     worker = shell.process("worker", "shop_app:make")
     try:
         ready(worker)
-        until(shell, "s1", "running")
+        until(shell, "s1", "step running")
         begun = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         code, _, err = ended(worker)
@@ -87,7 +87,9 @@ def test_a_worker_leaves_threads_behind_that_outlive_the_drain(shell: Shell) -> 
 def test_a_worker_says_what_is_wrong_with_its_app(shell: Shell) -> None:
     for args, code, what in (
         (["shop_app:make", "-c", "3"], 2, "makes its own worker, so --concurrency would not reach it"),
-        (["shop_app:hello.fn"], 2, "The function returned coroutine, not a Worker"),
+        (["shop_app:hello.fn"], 2, "shop_app:hello.fn failed: TypeError: hello() missing 1 required"),
+        (["shop_app:Signal"], 2, "is type, which is nothing to run"),
+        (["builtins:repr"], 2, "builtins:repr returned str, not a Worker"),
         (["shop_app:nope"], 3, "has no attribute 'nope'"),
         (["json"], 2, "json has no workflow"),
     ):
@@ -101,7 +103,7 @@ def test_a_killed_worker_leaves_an_unknown_outcome_that_a_person_settles(shell: 
     shell.data("start", "shop_app:careful", "-i", '"x"', "--id", "c1")
     first = shell.process("worker", "shop_app:make")
     ready(first)
-    until(shell, "c1", "running")
+    until(shell, "c1", "step running")
     first.kill()
     first.wait()
     second = shell.process("worker", "shop_app:make")
