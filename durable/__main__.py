@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 
 def main() -> int:
     """Run the command line; without the ``cli`` extra, say how to install it."""
     try:
-        import click  # noqa: F401
-        import rich  # noqa: F401
+        for needed in ("click", "rich"):
+            import_module(needed)
     except ImportError:
         sys.stderr.write("The durable command needs its extra: pip install 'durable-engine[cli]'\n")
         return 2

@@ -47,7 +47,7 @@ class RunFacts:
         flushed: (activation, count) of fire-and-forget commands that are in the store already.
         tolerant: Whether entries without a call are set aside rather than reported.
         unchecked_until: Entries up to this time were copied by a fork; their fingerprints are not compared.
-        deadline: Workflow time at which the run's own time limit cancels it.
+        time_limit: Seconds after which the run is cancelled by its own limit.
     """
 
     run: str
@@ -58,7 +58,7 @@ class RunFacts:
     flushed: tuple[int, int] = (0, 0)
     tolerant: bool = False
     unchecked_until: float = 0.0
-    deadline: float | None = None
+    time_limit: float | None = None
 
 
 Place = tuple[CodeType, int]
@@ -180,8 +180,9 @@ class RunState:
         self._marked = set(marked)
         with self.loop.inside():
             coroutine = program()
-        if self.facts.deadline is not None:
-            limit = Call(DEADLINE, CallKind.TIMER, "time limit", "", None, self.now, due=self.facts.deadline)
+        if self.facts.time_limit is not None:
+            due = self.now + self.facts.time_limit
+            limit = Call(DEADLINE, CallKind.TIMER, "time limit", "", None, self.now, due=due)
             self.calls[limit.id] = limit
             self.new_calls.append(limit)
         self._main = self.loop.create_task(coroutine, context=contextvars.Context())
@@ -227,8 +228,8 @@ class RunState:
                 self._marked.add(entry.change)
             case Rebegun():
                 limit = self.calls.get(DEADLINE)
-                if limit is not None and self.facts.deadline is not None:
-                    limit.due = self.now + self.facts.deadline - self.facts.started_at
+                if limit is not None and self.facts.time_limit is not None:
+                    limit.due = self.now + self.facts.time_limit
 
     # ── what the author's floor does ─────────────────────────────────────────────────────────────────────────────
 

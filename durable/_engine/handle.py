@@ -17,7 +17,7 @@ from durable._engine.endings import cancelled_outcome
 from durable._engine.history import HistoryEntry, history_of
 from durable._engine.link import Link
 from durable._engine.rewinder import Order, default_cut, find_cut, read_journal
-from durable._engine.runner import FORK_LABEL
+from durable._engine.takeup import FORK_LABEL
 from durable._model.controls import (
     Cancel,
     Control,

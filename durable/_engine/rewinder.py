@@ -14,8 +14,9 @@ from durable._author.definitions import Workflow
 from durable._core.state import DEADLINE, RunState
 from durable._engine import endings
 from durable._engine.guard import activation
-from durable._engine.runner import Runner, run_facts
+from durable._engine.runner import Runner
 from durable._engine.services import Services
+from durable._engine.takeup import run_facts
 from durable._model.claims import Claim
 from durable._model.commits import Commit, Rewound, Running
 from durable._model.entries import (

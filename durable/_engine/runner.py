@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final, assert_never, final
+from typing import Any, assert_never, final
 
-from durable._author.calls import ChildSpec, Scope, SignalSpec, StepSpec
-from durable._author.context import Context
+from durable._author.calls import SignalSpec
 from durable._author.definitions import Workflow
 from durable._core import plan
-from durable._core.identity import child_id, idempotency_key
 from durable._core.inbox import Selection, select
-from durable._core.state import Call, RunFacts, RunState
-from durable._engine import endings
-from durable._engine.attempts import Attempt
+from durable._core.state import Call, RunState
+from durable._engine import endings, summary
 from durable._engine.guard import activation
+from durable._engine.outbox import Outbox
 from durable._engine.services import Services
+from durable._engine.steps import Steps
+from durable._engine.takeup import cut_by_a_crash, has_chosen_id, replayed, run_facts, strangers, what_became_of
 from durable._model import defaults
 from durable._model.claims import Claim
-from durable._model.commands import CloseChild, StartChild
+from durable._model.commands import CloseChild
 from durable._model.commits import (
     Blocked,
     Closed,
@@ -32,7 +32,6 @@ from durable._model.commits import (
     Committed,
     Continued,
     Ended,
-    Part,
     Paused,
     Released,
     Rewound,
@@ -50,21 +49,17 @@ from durable._model.entries import (
     NotDone,
     PatchMarked,
     Settled,
-    decode_entry,
     encode_entry,
 )
 from durable._model.ids import CallId, RunId
 from durable._model.messages import InboxMessage, MessageKind
-from durable._model.runs import Created, Creation, NewRun, RunRecord, Wait, WaitKind
-from durable.codec import ValueType, dump_error, error_line
-from durable.errors import InvalidInput, NonDeterminismError, RunConflict
+from durable._model.runs import Created, Creation, NewRun, Wait
+from durable.codec import ValueType, dump_error
+from durable.errors import NonDeterminismError, RunConflict
 
-__all__ = ["FORK_LABEL", "Runner", "run_facts"]
-
-FORK_LABEL: Final = "durable.forked_from"
+__all__ = ["Runner"]
 
 _log = logging.getLogger("durable.worker")
-_ENTRY_BYTES_MAX: Final = defaults.COMMIT_BYTES_MAX // 2
 
 
 @final
@@ -90,7 +85,6 @@ class Runner:
         self.epoch = claim.run.epoch
         self.lonely = claim.lonely
         self.workflow = workflow
-        self.attempts: dict[CallId, Attempt] = {}
         self.seen = claim.messages[-1].seq if claim.messages else 0
         self.draining = False
         self._claim = claim
@@ -99,7 +93,8 @@ class Runner:
         self._state: RunState | None = None
         self._seq = 0
         self._unread: list[InboxMessage] = list(claim.messages)
-        self._outbox: list[Entry] = []
+        self._outbox = Outbox(self._dirty)
+        self._steps = Steps(claim.run, services, self._outbox)
         self._final: Then | None = None
         self._in_commit = False
         self._closed = False
@@ -111,11 +106,9 @@ class Runner:
         self._wake: asyncio.TimerHandle | None = None
         self._wake_instant: float | None = None
         self._retrying: list[Call] = []
-        self._aheads: dict[CallId, asyncio.Future[None]] = {}
         self._pending: tuple[list[Entry], plan.Flush, Selection] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._warned_size = False
-        self._noted = False
         self._shown = bool(claim.run.waits)
         self._woken_in_commit = False
 
@@ -124,13 +117,7 @@ class Runner:
     async def begin(self, cached: RunState | None) -> None:
         """Replay, unless the cached state is at this very position, then go live."""
         try:
-            if cached is not None:
-                self._state = cached
-                cached.facts = self._facts()
-            else:
-                await self._replay()
-                await self._meet_strangers()
-            await self._resolve_unknown()
+            await self._take_up(cached)
         except NonDeterminismError as error:
             self._block("non_determinism", str(error))
             return
@@ -144,6 +131,26 @@ class Runner:
         self._live = True
         self._note_pause()
         self._look(everything=True)
+
+    async def _take_up(self, cached: RunState | None) -> None:
+        services = self._services
+        if cached is not None:
+            self._state = cached
+            cached.facts = run_facts(self.run, self.workflow)
+        else:
+            taken = await replayed(self._claim, self.workflow, services)
+            if isinstance(taken, Blocked):
+                self._block(taken.kind, taken.reason)
+                return
+            self._state = taken
+            for child in await strangers(taken, services):
+                self._refuse_child(child)
+        for call in cut_by_a_crash(self._live_state()):
+            known = await what_became_of(call, self._steps.key(call), services)
+            if isinstance(known, Blocked):
+                self._block(known.kind, known.reason, known.call)
+                return
+            self._outbox.put(known)
 
     async def write(self, commit: Commit) -> Committed:
         """A commit before the run goes live (closing children, rewinding), through the shared committer."""
@@ -170,59 +177,6 @@ class Runner:
         self._claim, self.run = claim, claim.run
         self._unread = list(claim.messages)
         self.seen = max([self.seen, *(item.seq for item in claim.messages)])
-
-    def _facts(self) -> RunFacts:
-        return run_facts(self.run, self.workflow)
-
-    async def _replay(self) -> None:
-        run, store = self.run, self._services.store
-        entries: list[tuple[Entry, float]] = []
-        start: int | None = 0 if run.position else None
-        while start is not None and len(entries) < run.position:
-            page = await self._services.weather.through(partial(store.journal, run.id, run.generation, start))
-            entries += [(decode_entry(row.data), row.at) for row in page.rows]
-            start = page.next
-        marked = frozenset(entry.change for entry, _ in entries if isinstance(entry, PatchMarked))
-        state = RunState(self._facts())
-        self._state = state
-        program = endings.program(self.workflow, Context(self._scope(state)), self._services.codec, self._claim.input)
-        if isinstance(program, InvalidInput):
-            self._block("payload", str(program))
-            return
-        with activation:
-            state.start(program, marked)
-        for index, (entry, at) in enumerate(entries):
-            with activation:
-                state.apply(entry, at)
-            if index % 500 == 499:
-                await self._services.clock.sleep(0)
-
-    def _scope(self, state: RunState) -> Scope:
-        return Scope(state, self._services.codec, self.run.queue, self.run.priority)
-
-    async def _resolve_unknown(self) -> None:
-        """At-most-once attempts that a crash cut: ask their ``check``; what stays unknown blocks the run (rule 3)."""
-        state = self._live_state()
-        for call in list(state.calls.values()):
-            spec = call.spec
-            if not isinstance(spec, StepSpec) or spec.policy.effect != "at_most_once":
-                continue
-            if call.begun <= max(call.failed, call.not_done) or call.id in self.attempts:
-                continue
-            key = self._key(call)
-            doubt = ""
-            try:
-                entry = await self._services.executor.check(call, key)
-            except Exception as error:  # a check that fails cannot tell either
-                entry, doubt = None, f"; its check failed with {type(error).__name__}: {error}"
-            if entry is None:
-                reason = (
-                    f"the outcome of step {call.name!r} is unknown: its worker died in the middle of attempt "
-                    f"{call.begun}, and effect='at_most_once' forbids to repeat it (idempotency key {key}){doubt}"
-                )
-                self._block("unknown_outcome", reason, call.id)
-                return
-            self._outbox.append(entry)
 
     # ── what happens to a held run ───────────────────────────────────────────────────────────────────────────────
 
@@ -264,49 +218,8 @@ class Runner:
         self._block("engine", f"{type(error).__name__}: {error}")
 
     def sweep(self, now: float) -> None:
-        """Called ten times a second: slow attempts get a note, silent ones are given up."""
-        for attempt in self.attempts.values():
-            if not attempt.running:
-                continue
-            spec: StepSpec = attempt.call.spec
-            limit = spec.policy.heartbeat
-            if limit is not None and now - attempt.beaten > limit and not attempt.expired and attempt.task is not None:
-                attempt.expired = True
-                attempt.task.cancel()
-                continue
-            fresh = not attempt.noted and now - attempt.began >= defaults.STARTED_NOTE_SECONDS
-            if fresh or (attempt.progress is not None and now - attempt.noted_at >= 1.0):
-                attempt.noted, attempt.noted_at = True, now
-                self._note(
-                    AttemptBegun(attempt.call.id, attempt.call.fingerprint, attempt.number, attempt.take_progress())
-                )
-
-    # ── Sink: what the executor says ─────────────────────────────────────────────────────────────────────────────
-
-    def attempt_ended(self, attempt: Attempt, entry: Entry | None) -> None:
-        attempt.task = None  # the task's context holds the attempt: no cycle is left for the collector
-        if self.attempts.get(attempt.call_id) is attempt:
-            del self.attempts[attempt.call_id]
-        if self._closed:
-            return
-        if entry is not None and attempt.progress is not None:
-            self._outbox.append(
-                AttemptBegun(attempt.call_id, attempt.call.fingerprint, attempt.number, attempt.take_progress())
-            )
-        if entry is not None:
-            self._noted = self._noted or isinstance(entry, AttemptFailed)
-            self._outbox.append(entry)
-        self._dirty()
-
-    def write_ahead(self, attempt: Attempt) -> Awaitable[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._aheads[attempt.call_id] = future
-        attempt.noted = True
-        self._note(AttemptBegun(attempt.call_id, attempt.call.fingerprint, attempt.number))
-        return future
-
-    def may_begin(self) -> Awaitable[None] | None:
-        return self._services.may_begin()
+        """Called ten times a second."""
+        self._steps.sweep(now)
 
     # ── Writer: what the committer asks ──────────────────────────────────────────────────────────────────────────
 
@@ -324,7 +237,7 @@ class Runner:
         chosen = self._choose(state, room) if flushed.complete else Selection()
         entries = flushed.notes + chosen.entries
         if flushed.complete and not state.finished:
-            entries += self._take_outbox(room - len(chosen.entries))
+            entries += self._outbox.take(room - len(chosen.entries))
         then = self._then(state, flushed, bool(entries) or chosen.more)
         nothing = not (entries or flushed.count or chosen)
         if nothing and isinstance(then, Running):
@@ -370,27 +283,16 @@ class Runner:
             return Selection()
         return select(state, self._unread, now, self._unreadable, room=room)
 
-    def _take_outbox(self, room: int) -> list[Entry]:
-        taken: list[Entry] = []
-        size = 0
-        for entry in self._outbox:
-            size += len(getattr(entry, "payload", b""))
-            if len(taken) >= room or (taken and size > _ENTRY_BYTES_MAX):
-                break
-            taken.append(entry)
-        del self._outbox[: len(taken)]
-        return taken
-
     def _then(self, state: RunState, flushed: plan.Flush, has_entries: bool) -> Then:
         if not flushed.complete:
             return Running()
         if state.finished:
             return self._final or Running()
-        if has_entries or self._outbox or self.attempts:
+        if has_entries or self._outbox or self._steps.running:
             return Running()
         if self._final is not None:
             return self._final
-        if any(_has_chosen_id(child) for child in flushed.children):
+        if any(has_chosen_id(child) for child in flushed.children):
             return Running()  # the answer may be that the id is a stranger's
         if self._pausing is not None:
             if self._pause_confirmed:
@@ -430,7 +332,7 @@ class Runner:
             tuple(flushed.children),
             tuple(flushed.values),
             tuple(flushed.emits),
-            self._recorded(entries),
+            () if state is None else summary.recorded(state, entries, self._services.codec),
             None if state is None else self._waits(state, then),
             chosen.not_before,
         )
@@ -438,36 +340,12 @@ class Runner:
     def _waits(self, state: RunState, then: Then) -> tuple[Wait, ...] | None:
         if isinstance(then, Ended | Continued):
             return ()
-        if isinstance(then, Running) and not self._noted and not self._shown:
+        if isinstance(then, Running) and not self._outbox.noted and not self._shown:
             return None
-        self._noted = any(attempt.noted for attempt in self.attempts.values())
-        executing: dict[str, float] = {attempt.call_id: attempt.began_at for attempt in self.attempts.values()}
-        summary = plan.waits(state, executing, _step_facts, self._error_text)
-        self._shown = bool(summary)
-        if isinstance(then, Blocked) and then.call is not None:
-            summary = tuple(
-                Wait(WaitKind.UNKNOWN, wait.name, wait.call, wait.since, None, wait.attempt)
-                if wait.call == then.call
-                else wait
-                for wait in summary
-            )
-        return summary
-
-    def _recorded(self, entries: list[Entry]) -> tuple[Part, ...]:
-        """Arguments of steps that are declared ``record_input=True``, by their fingerprint."""
-        state, parts = self._state, {}
-        if state is None:
-            return ()
-        for entry in entries:
-            call = state.calls.get(entry.call) if isinstance(entry, Settled) and entry.kind is CallKind.STEP else None
-            if call is not None and call.spec.policy.record_input and call.spec.raw is not None:
-                sealed = self._services.codec.seal(call.spec.raw, f"arguments of step {call.name!r}")
-                parts[call.fingerprint] = Part(call.fingerprint, sealed)
-        return tuple(parts.values())
-
-    def _error_text(self, payload: bytes) -> str | None:
-        codec = self._services.codec
-        return None if codec.hooked else error_line(codec.open(payload))
+        self._outbox.noted = self._steps.any_noted()
+        found = summary.waits_of(state, self._steps.since(), then, self._services.codec)
+        self._shown = bool(found)
+        return found
 
     # ── inside: delivering ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -488,25 +366,7 @@ class Runner:
         if call is not None:
             error = RunConflict(f"Run {wanted.id} exists already and is not this call's child.", wanted.id)
             payload = self._services.codec.seal(dump_error(error), "a child's conflict")
-            self._outbox.append(Settled(CallKind.CHILD, call.id, call.fingerprint, False, payload))
-
-    async def _meet_strangers(self) -> None:
-        """After a replay: a child's start was committed, but a crash may have cut what its answer was."""
-        state = self._live_state()
-        unflushed = {command.run.id for command in state.fired if isinstance(command, StartChild)}
-        started = [
-            call.spec.run
-            for call in state.calls.values()
-            if isinstance(call.spec, ChildSpec) and _has_chosen_id(call.spec.run) and call.spec.run.id not in unflushed
-        ]
-        for start in range(0, len(started), 500):
-            page = started[start : start + 500]
-            rows = await self._services.weather.through(
-                lambda page=page: self._services.store.get([run.id for run in page])  # type: ignore[misc]
-            )
-            for run, row in zip(page, rows, strict=True):
-                if row is not None and row.parent != run.parent:
-                    self._refuse_child(run)
+            self._outbox.put(Settled(CallKind.CHILD, call.id, call.fingerprint, False, payload))
 
     def _deliver(self, entries: list[Entry], at: float) -> None:
         state = self._state
@@ -518,9 +378,7 @@ class Runner:
                 if isinstance(entry, AttemptFailed | NotDone) and entry.call in state.calls:
                     self._retrying.append(state.calls[entry.call])
                 elif isinstance(entry, AttemptBegun):
-                    ahead = self._aheads.pop(entry.call, None)
-                    if ahead is not None and not ahead.done():
-                        ahead.set_result(None)
+                    self._steps.is_durable(entry.call)
 
     def _follow(self, then: Then) -> None:
         match then:
@@ -541,9 +399,8 @@ class Runner:
     def _not_due(self, entries: list[Entry], chosen: Selection, answer: Committed) -> None:
         """A timer was not due after all: keep the outcomes, and ask again when it is."""
         timers = {id(entry) for entry in chosen.entries}
-        self._outbox[:0] = [
-            entry for entry in entries if id(entry) not in timers and not isinstance(entry, PatchMarked)
-        ]
+        again = [entry for entry in entries if id(entry) not in timers and not isinstance(entry, PatchMarked)]
+        self._outbox.put_back(again)
         self._services.time.heard(answer.now)
         if chosen.not_before is not None:
             self._wake_at(chosen.not_before)
@@ -561,7 +418,7 @@ class Runner:
             _log.error("In run %s: %s", self.id, complaint.get("message"), exc_info=complaint.get("exception"))
         state.loop.complaints.clear()
         for call in state.abandoned_calls:
-            self._drop_attempt(call.id)
+            self._steps.drop(call.id)
         state.abandoned_calls.clear()
         if state.finished:
             self._finish(state)
@@ -578,46 +435,27 @@ class Runner:
     def _begin_attempts(self, state: RunState, calls: Iterable[Call]) -> None:
         """Begin what may begin now; for the rest remember when to look again."""
         now = self._services.time.now()
-        in_outbox = {entry.call for entry in self._outbox if isinstance(entry, Settled | AttemptFailed | NotDone)}
+        decided = self._outbox.decided()
         begins = not (self.draining or self._pausing is not None or self._final is not None)
         for call in calls:
             if call.kind is CallKind.TIMER:
                 self._wake_at(call.due)
-            elif call.kind is CallKind.STEP and call.id in state.calls and call.id not in self.attempts:
+            elif call.kind is CallKind.STEP and call.id in state.calls and call.id not in self._steps.running:
                 if call.retry_at is not None and call.retry_at > now:
                     self._wake_at(call.retry_at)
-                elif begins and call.id not in in_outbox:
-                    call.retry_at = None
-                    number = max(call.failed, call.begun, call.not_done) + 1
-                    self.attempts[call.id] = self._services.executor.begin(self, call, number, self._key(call))
-
-    def _key(self, call: Call) -> str:
-        return idempotency_key(self.id, self.run.generation, call.id)
-
-    def _drop_attempt(self, call: CallId) -> None:
-        self._outbox = [entry for entry in self._outbox if getattr(entry, "call", None) != call]
-        attempt = self.attempts.pop(call, None)
-        if attempt is not None:
-            attempt.dropped = True
-            if attempt.task is not None:
-                attempt.task.cancel()
+                elif begins and call.id not in decided:
+                    self._steps.begin(call)
 
     def _finish(self, state: RunState) -> None:
         if self._final is None:
             self._final = endings.ending(state, self._claim, self.workflow, self._services.codec, self._services.clock)
 
     def _block(self, kind: str, reason: str, call: str | None = None) -> None:
-        for attempt in list(self.attempts):
-            self._drop_attempt(attempt)
+        self._steps.drop_all()
         if self._state is not None:
             self._state.fired.clear()
         self._final = Blocked(kind, reason, call)
         _log.warning(reason if kind == "non_determinism" else f"Run {self.id} is blocked: {reason}")
-        self._dirty()
-
-    def _note(self, entry: Entry) -> None:
-        self._noted = True
-        self._outbox.append(entry)
         self._dirty()
 
     def _note_pause(self) -> None:
@@ -702,10 +540,7 @@ class Runner:
         self._closed = True
         if self._wake is not None:
             self._wake.cancel()
-        for call in list(self.attempts):
-            self._drop_attempt(call)
-        for ahead in self._aheads.values():
-            ahead.cancel()
+        self._steps.close()
         state, self._state = self._state, None
         if state is not None and not keep:
             with activation:
@@ -733,37 +568,5 @@ class _Prelude:
             self.answer.set_exception(error)
 
 
-def run_facts(run: RunRecord, workflow: Workflow[..., Any]) -> RunFacts:
-    """What replay may know of a run, from its row."""
-    assert run.started_at is not None
-    limit = workflow.policy.timeout
-    forked = FORK_LABEL in run.labels  # its workflow time began with the run it was copied from
-    return RunFacts(
-        run.id,
-        run.generation,
-        run.seed,
-        run.started_at,
-        run.position,
-        run.flushed,
-        workflow.policy.replay == "tolerant",
-        run.created_at if forked else 0.0,
-        None if limit is None else (run.created_at if forked else run.started_at) + limit,
-    )
-
-
-def _has_chosen_id(child: NewRun) -> bool:
-    parent = child.parent
-    return parent is not None and child.id != child_id(parent.run, parent.generation, parent.call)
-
-
 def _is_stranger(parent: Any, created: Created) -> bool:
     return created.outcome is not Creation.CREATED and created.parent != parent
-
-
-def _step_facts(call: Call) -> plan.StepFacts:
-    spec = call.spec
-    if isinstance(spec, StepSpec):
-        return plan.StepFacts(spec.policy.retry.max_attempts)
-    if isinstance(spec, ChildSpec):
-        return plan.StepFacts(None, spec.run.id)
-    return plan.StepFacts(None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
 import click
 
 from durable.cli.ink import Line, Meaning, Span, painted
-from durable.cli.options import Settings, terminal_columns
+from durable.cli.options import Output, Settings, terminal_columns
 from durable.cli.text import TimeStyle, cut, json_text, pad, safe, width
 
 __all__ = ["Column", "Printer"]
@@ -26,7 +27,7 @@ class Printer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.form = settings.output
+        self.form: Output = settings.output
         self.json_time: TimeStyle = "unix" if settings.time == "unix" else "iso"
         self.table_time: TimeStyle = settings.time or "relative"
 
@@ -61,6 +62,8 @@ class Printer:
                     self.value(value)
             case "none":
                 pass
+            case "none":
+                pass
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Span]]) -> None:
         """Aligned columns; on a terminal the last one is cut to fit."""
@@ -77,10 +80,12 @@ class Printer:
             self.line(_row(cells, [meaning for _, meaning in row], columns, widths))
 
     def fields(self, fields: Mapping[str, str]) -> None:
-        """Names and values, one per line."""
+        """Names and values, one per line; on a terminal a long value goes on under itself."""
         longest = max(map(width, fields), default=0)
+        room = max(terminal_columns() - longest - len(_GAP), 20) if sys.stdout.isatty() else 10_000
         for name, text in fields.items():
-            self.line(((pad(name, longest) + _GAP, "dim"), (safe(text), "")))
+            for place, part in enumerate(textwrap.wrap(safe(text), room) or [""]):
+                self.line(((pad("" if place else name, longest) + _GAP, "dim"), (part, "")))
 
     def line(self, line: Line) -> None:
         """A line of data whose texts are safe already."""

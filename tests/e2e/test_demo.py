@@ -34,17 +34,10 @@ def ended(process: "subprocess.Popen[str]", seconds: float = 120) -> tuple[int, 
     return process.returncode, out, err
 
 
-def workers_of(directory: Path) -> list[int]:
+def workers_of(directory: Path) -> list[str]:
     """Processes that still speak of this demo's store."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes()
-        except (OSError, ValueError):
-            continue
-        if entry.name.isdigit() and str(directory).encode() in command and b"worker" in command:
-            found.append(int(entry.name))
-    return found
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if f"{directory}/" in line and " worker " in line]
 
 
 def test_the_demo_proves_itself(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from durable.cli.failures import Exit, Failure
 from durable.cli.ink import Line
 from durable.cli.options import Command, seconds, settings_of
 from durable.cli.output import Printer
-from durable.cli.text import safe, span
+from durable.cli.text import many, safe, span
 
 __all__ = ["demo"]
 
@@ -95,9 +95,10 @@ def _place(directory: Path | None) -> Path:
 
 
 def _announcement(script: Script) -> str:
-    chaos = f", one of them killed every 200 to 600 ms (seed {script.seed})" if script.chaotic else ""
     lasting = "" if script.seconds is None else f", again and again for {script.seconds:g} s"
-    return f"{len(script.orders)} orders{lasting}; {script.workers} worker processes{chaos}."
+    workers = "1 worker process" if script.workers == 1 else f"{script.workers} worker processes"
+    chaos = f"; every 200 to 600 ms one is killed (seed {script.seed})" if script.chaotic else ""
+    return f"{many(len(script.orders), 'order')}{lasting}; {workers}{chaos}."
 
 
 def _report(printer: Printer, script: Script, played: Played) -> None:

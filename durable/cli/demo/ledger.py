@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class Line:
 
 
 @asynccontextmanager
-async def effect(order: str, *, takes: float) -> AsyncIterator[int]:
+async def effect(order: str, *, takes: float) -> AsyncGenerator[int, None]:
     """Around what a step does to the world: notes its begin, takes its time, notes its end.
 
     Args:

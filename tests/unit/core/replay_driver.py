@@ -160,7 +160,7 @@ class Drive:
         tolerant: bool = False,
         seed: str = SEED,
     ) -> None:
-        deadline = None if program.deadline is None else BEGAN + program.deadline
+        deadline = program.deadline
         self.program = program
         self.codec = Codec()
         self.state = RunState(RunFacts(RUN, 1, seed, BEGAN, known, flushed, tolerant, 0.0, deadline))

@@ -1,0 +1,69 @@
+"""Entries of one run that wait for its next commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, final
+
+from durable._model import defaults
+from durable._model.entries import AttemptFailed, Entry, NotDone, Settled
+
+__all__ = ["Outbox"]
+
+_BYTES_MAX: Final = defaults.COMMIT_BYTES_MAX // 2
+
+
+@final
+class Outbox:
+    """In the order in which they came.
+
+    Args:
+        stir: Called when there is something new to commit.
+
+    Attributes:
+        noted: Something came that people want to see: the next commit carries a summary of what the run waits for.
+    """
+
+    __slots__ = ("_entries", "_stir", "noted")
+
+    def __init__(self, stir: Callable[[], None]) -> None:
+        self._entries: list[Entry] = []
+        self._stir = stir
+        self.noted = False
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def put(self, entry: Entry, *, noted: bool = False) -> None:
+        """An outcome or a note for the next commit."""
+        self.noted = self.noted or noted
+        self._entries.append(entry)
+        self._stir()
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """A commit was not due; what it said is said again by the next."""
+        self._entries[:0] = entries
+
+    def take(self, room: int) -> list[Entry]:
+        """The oldest entries, at most ``room``, within what one commit may weigh."""
+        taken: list[Entry] = []
+        size = 0
+        for entry in self._entries:
+            size += len(getattr(entry, "payload", b""))
+            if len(taken) >= room or (taken and size > _BYTES_MAX):
+                break
+            taken.append(entry)
+        del self._entries[: len(taken)]
+        return taken
+
+    def forget(self, call: str) -> None:
+        """The code does not want this call's outcome any more."""
+        self._entries = [entry for entry in self._entries if getattr(entry, "call", None) != call]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+    def decided(self) -> set[str]:
+        """Calls about which an outcome waits here: their next attempt must not begin."""
+        return {entry.call for entry in self._entries if isinstance(entry, Settled | AttemptFailed | NotDone)}
