@@ -87,6 +87,7 @@ async def bare_tasks(seconds: float) -> float:
 
 # ── what the engine does on it ───────────────────────────────────────────────────────────────────────────────────────
 
+
 class Meter:
     """Notes when the first and the last of so many steps ran."""
 

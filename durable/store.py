@@ -229,11 +229,11 @@ class Store(Protocol):
         """Apply each commit atomically; one that is refused does not touch its neighbours (I1, I2, I4, I8; rule 2).
 
         Order of checks: no such run, or ``epoch`` not the run's: LEASE_LOST. ``seq`` below the stored one:
-        ALREADY_APPLIED with the first answer (``at`` included), also after a commit that gave the run up. ``seq`` above,
-        no owner, or ``position`` not the journal's length: LEASE_LOST; likewise an append to an ended run, and any
-        ``then`` but Running, Released or Closed on one. Now before ``not_before``: NOT_DUE. Otherwise applied, durably: ``at`` =
-        max(now, the run's last ``at``) is stored with each appended entry and in the row, seq + 1, position +
-        len(append), and everything else the commit names, in one transaction. An applied commit that appends, or
+        ALREADY_APPLIED with the first answer (``at`` included), also after a commit that gave the run up. ``seq``
+        above, no owner, or ``position`` not the journal's length: LEASE_LOST; likewise an append to an ended run, and
+        any ``then`` but Running, Released or Closed on one. Now before ``not_before``: NOT_DUE. Otherwise applied,
+        durably: ``at`` = max(now, the run's last ``at``) is stored with each appended entry and in the row, seq + 1,
+        position + len(append), and everything else the commit names, in one transaction. An applied commit that appends, or
         whose ``then`` is neither Running nor Released, sets strikes to 0; Released takes back its own claim's strike.
         Order inside a commit: children, messages, then ``then``; its signals are accepted over the inbox limit.
 
@@ -262,14 +262,14 @@ class Store(Protocol):
         Terminate: any live run ends CANCELLED, ``terminated``, epoch + 1, owner gone; then as for Ended. The store
         itself sends the RESULT message to a parent that awaits it (id ``result/{run}/{generation}``, name = the call,
         payload = ``outcome``).
-        Pause: owned: a PAUSE message with id ``pause/{request_id}``, ASKED, a second unread one ALREADY; otherwise PAUSED at once, remembering nothing but that it is paused;
-        BLOCKED or ended: NOT_ALLOWED. Resume: PAUSED or BLOCKED becomes PENDING (epoch 0) or WAITING, due now,
-        strikes 0, blocked cleared; running with an unread PAUSE message: that message is consumed, DONE; live
+        Pause: owned: a PAUSE message with id ``pause/{request_id}``, ASKED, a second unread one ALREADY; otherwise
+        PAUSED at once, remembering nothing but that it is paused; BLOCKED or ended: NOT_ALLOWED.
+        Resume: PAUSED or BLOCKED becomes PENDING (epoch 0) or WAITING, due now, strikes 0, blocked cleared; running with an unread PAUSE message: that message is consumed, DONE; live
         otherwise: ALREADY. Retry: ended only: generation + 1, PENDING, due now, ``rewind`` = order, position 0,
         flushed (0, 0), ``started_at`` kept, ``closing`` set, outcome and error cleared, same input and seed.
         Fork: creates the new run with this run's input, seed, digest and (if the new run names none) version, and
-        ``rewind`` = order, ``started_at`` = this run's. Settle: BLOCKED only, no open ``rewind``, position must fit: the
-        entry is appended, WAITING, due now.
+        ``rewind`` = order, ``started_at`` = this run's. Settle: BLOCKED only, no open ``rewind``, position must fit:
+        the entry is appended, WAITING, due now.
         """
         ...
 

@@ -161,6 +161,16 @@ class StepCall(Coroutine[Any, Any, R_co], Generic[R_co]):
         return f"<call {self._call.id}>"
 
 
+def why_unreadable(codec: Codec, call: Call, payload: bytes) -> str | None:
+    """Why a wait cannot read this signal's payload; None if it can."""
+    spec: SignalSpec = call.spec
+    try:
+        spec.value_type.load(codec.open(payload), f"signal {call.name!r}")
+    except Exception as error:
+        return str(error)[:500]
+    return None
+
+
 def read_step(scope: Scope) -> Callable[[Call, Settled], Any]:
     """How a step's outcome becomes a value or an exception."""
 

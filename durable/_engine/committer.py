@@ -56,6 +56,12 @@ class Committer:
         if not self._wake.is_set():
             self._wake.set()
 
+    async def write(self, commit: Commit) -> Committed:
+        """Write one ready-made commit with the next transaction."""
+        ready = _Ready(commit, asyncio.get_running_loop().create_future())
+        self.submit(ready)
+        return await ready.answer
+
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
@@ -107,6 +113,26 @@ class Committer:
         middle = len(batch) // 2
         await self._write(batch[:middle])
         await self._write(batch[middle:])
+
+
+@final
+class _Ready:
+    """A ready-made commit on its way through the committer."""
+
+    def __init__(self, commit: Commit, answer: asyncio.Future[Committed]) -> None:
+        self.commit = commit
+        self.answer = answer
+
+    def build(self) -> Commit | None:
+        return self.commit
+
+    def committed(self, commit: Commit, answer: Committed) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def broken(self, error: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 def _guarded_broken(writer: Writer, error: BaseException) -> None:

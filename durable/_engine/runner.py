@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, assert_never, final
 
-from durable._author.calls import SignalSpec
+from durable._author.calls import why_unreadable
 from durable._author.definitions import Workflow
 from durable._core import plan
 from durable._core.inbox import Selection, select
@@ -19,12 +19,13 @@ from durable._core.state import Call, RunState
 from durable._engine import endings, summary
 from durable._engine.guard import activation
 from durable._engine.outbox import Outbox
+from durable._engine.pausing import Pausing
 from durable._engine.services import Services
 from durable._engine.steps import Steps
 from durable._engine.takeup import cut_by_a_crash, has_chosen_id, replayed, run_facts, strangers, what_became_of
+from durable._engine.terminations import Terminations
 from durable._model import defaults
 from durable._model.claims import Claim
-from durable._model.commands import CloseChild
 from durable._model.commits import (
     Blocked,
     Closed,
@@ -40,7 +41,6 @@ from durable._model.commits import (
     Verdict,
     Waiting,
 )
-from durable._model.controls import Control, Terminate
 from durable._model.entries import (
     AttemptBegun,
     AttemptFailed,
@@ -52,9 +52,9 @@ from durable._model.entries import (
     encode_entry,
 )
 from durable._model.ids import CallId, RunId
-from durable._model.messages import InboxMessage, MessageKind
+from durable._model.messages import InboxMessage
 from durable._model.runs import Created, Creation, NewRun, Wait
-from durable.codec import ValueType, dump_error
+from durable.codec import dump_error
 from durable.errors import NonDeterminismError, RunConflict
 
 __all__ = ["Runner"]
@@ -99,15 +99,12 @@ class Runner:
         self._in_commit = False
         self._closed = False
         self._live = False
-        self._pausing: InboxMessage | None = None
-        self._pause_confirmed = False
-        self._terminated: set[str] = set()
-        self._terminating = False
+        self._pausing = Pausing(self.id, services, self._dirty, self._resumed)
+        self._terminations = Terminations(services, self._dirty)
         self._wake: asyncio.TimerHandle | None = None
         self._wake_instant: float | None = None
         self._retrying: list[Call] = []
         self._pending: tuple[list[Entry], plan.Flush, Selection] | None = None
-        self._background: set[asyncio.Task[None]] = set()
         self._warned_size = False
         self._shown = bool(claim.run.waits)
         self._woken_in_commit = False
@@ -129,7 +126,7 @@ class Runner:
         if self._closed or self._final is not None:
             return
         self._live = True
-        self._note_pause()
+        self._pausing.look(self._unread)
         self._look(everything=True)
 
     async def _take_up(self, cached: RunState | None) -> None:
@@ -154,9 +151,7 @@ class Runner:
 
     async def write(self, commit: Commit) -> Committed:
         """A commit before the run goes live (closing children, rewinding), through the shared committer."""
-        prelude = _Prelude(commit, asyncio.get_running_loop().create_future())
-        self._services.committer.submit(prelude)
-        answer = await prelude.answer
+        answer = await self._services.committer.write(commit)
         if answer.verdict is Verdict.LEASE_LOST:
             self.drop()
         else:
@@ -187,7 +182,7 @@ class Runner:
         self.seen = message.seq
         self._unread.append(message)
         if self._live:
-            self._note_pause()
+            self._pausing.look(self._unread)
             self._dirty()
 
     def drain(self) -> None:
@@ -231,7 +226,7 @@ class Runner:
         if state is None or isinstance(self._final, Blocked):
             return self._commit([], plan.Flush(), Selection(), self._final or Running())
         flushed = plan.flush(state)
-        if flushed.closes and not self._children_terminated(flushed.closes):
+        if flushed.closes and not self._terminations.settled(flushed.closes):
             return None
         room = defaults.COMMIT_ITEMS_MAX - len(flushed.notes)
         chosen = self._choose(state, room) if flushed.complete else Selection()
@@ -276,12 +271,12 @@ class Runner:
     # ── inside: building ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _choose(self, state: RunState, room: int) -> Selection:
-        if self._pausing is not None or state.finished:
+        if self._pausing.asked or state.finished:
             return Selection()
         now = self._services.time.now()
         if not self._unread and (self._wake_instant is None or now < self._wake_instant):
             return Selection()
-        return select(state, self._unread, now, self._unreadable, room=room)
+        return select(state, self._unread, now, partial(why_unreadable, self._services.codec), room=room)
 
     def _then(self, state: RunState, flushed: plan.Flush, has_entries: bool) -> Then:
         if not flushed.complete:
@@ -294,10 +289,10 @@ class Runner:
             return self._final
         if any(has_chosen_id(child) for child in flushed.children):
             return Running()  # the answer may be that the id is a stranger's
-        if self._pausing is not None:
-            if self._pause_confirmed:
+        if self._pausing.asked:
+            if self._pausing.confirmed:
                 return Paused()
-            self._spawn(self._confirm_pause(self._pausing))
+            self._pausing.confirm()
             return Running()
         if self.draining:
             return Released()
@@ -312,8 +307,8 @@ class Runner:
         self._in_commit = True
         self._pending = (entries, flushed, chosen)
         consumed = tuple(chosen.consumed)
-        if isinstance(then, Paused) and self._pausing is not None:
-            consumed = (*consumed, self._pausing.message.id)
+        if isinstance(then, Paused) and self._pausing.message is not None:
+            consumed = (*consumed, self._pausing.message.message.id)
         position = state.position if state is not None and self._live else self.run.position
         if position + len(entries) > defaults.JOURNAL_ENTRIES_WARN and not self._warned_size:
             self._warned_size = True
@@ -436,7 +431,7 @@ class Runner:
         """Begin what may begin now; for the rest remember when to look again."""
         now = self._services.time.now()
         decided = self._outbox.decided()
-        begins = not (self.draining or self._pausing is not None or self._final is not None)
+        begins = not (self.draining or self._pausing.asked or self._final is not None)
         for call in calls:
             if call.kind is CallKind.TIMER:
                 self._wake_at(call.due)
@@ -457,19 +452,6 @@ class Runner:
         self._final = Blocked(kind, reason, call)
         _log.warning(reason if kind == "non_determinism" else f"Run {self.id} is blocked: {reason}")
         self._dirty()
-
-    def _note_pause(self) -> None:
-        if self._pausing is None:
-            self._pausing = next((item for item in self._unread if item.message.kind is MessageKind.PAUSE), None)
-
-    def _unreadable(self, call: Call, payload: bytes) -> str | None:
-        spec: SignalSpec = call.spec
-        try:
-            value_type: ValueType[Any] = spec.value_type
-            value_type.load(self._services.codec.open(payload), f"signal {call.name!r}")
-        except Exception as error:
-            return str(error)[:500]
-        return None
 
     def _dirty(self) -> None:
         if not self._in_commit and not self._closed and (self._live or self._final is not None):
@@ -497,42 +479,13 @@ class Runner:
         assert self._state is not None
         return self._state
 
-    async def _confirm_pause(self, pausing: InboxMessage) -> None:
-        """Steps in flight may have taken long: a resume meanwhile has consumed the pause."""
-        read = partial(self._services.store.messages, self.id, pausing.seq - 1, 1)
-        unread = await self._services.weather.through(read)
-        if self._closed or self._pausing is not pausing:
+    def _resumed(self, withdrawn: InboxMessage) -> None:
+        """A resume has taken the pause back before it was carried out."""
+        if self._closed:
             return
-        if any(item.message.id == pausing.message.id for item in unread):
-            self._pause_confirmed = True
-            self._dirty()
-        else:
-            self._pausing = None
-            self._unread = [item for item in self._unread if item.message.id != pausing.message.id]
-            self._note_pause()
-            self._look(everything=True)
-
-    def _children_terminated(self, closes: list[CloseChild]) -> bool:
-        """Terminating is idempotent by its request id, so it comes before the commit that calls it done."""
-        left = [close for close in closes if close.request_id not in self._terminated]
-        if left and not self._terminating:
-            self._terminating = True
-            self._spawn(self._terminate_children(left))
-        return not left
-
-    async def _terminate_children(self, closes: list[CloseChild]) -> None:
-        reason = "its parent gave up waiting"
-        verb = Terminate(reason, endings.cancelled_outcome(self._services.codec, reason))
-        controls = [Control(RunId(close.run), close.request_id, verb) for close in closes]
-        await self._services.weather.through(partial(self._services.store.control, controls))
-        self._terminated.update(close.request_id for close in closes)
-        self._terminating = False
-        self._dirty()
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._unread = [item for item in self._unread if item.message.id != withdrawn.message.id]
+        self._pausing.look(self._unread)
+        self._look(everything=True)
 
     def _leave(self, *, keep: bool) -> None:
         if self._closed:
@@ -547,25 +500,6 @@ class Runner:
                 state.close()
             state = None
         self._gone(self, state)
-
-
-class _Prelude:
-    """A ready-made commit on its way through the committer."""
-
-    def __init__(self, commit: Commit, answer: asyncio.Future[Committed]) -> None:
-        self.commit = commit
-        self.answer = answer
-
-    def build(self) -> Commit | None:
-        return self.commit
-
-    def committed(self, commit: Commit, answer: Committed) -> None:
-        if not self.answer.done():
-            self.answer.set_result(answer)
-
-    def broken(self, error: BaseException) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
 
 
 def _is_stranger(parent: Any, created: Created) -> bool:

@@ -62,8 +62,6 @@ class Printer:
                     self.value(value)
             case "none":
                 pass
-            case "none":
-                pass
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Span]]) -> None:
         """Aligned columns; on a terminal the last one is cut to fit."""

@@ -20,7 +20,12 @@ from durable_testing.memory import MemoryStore
 
 __all__ = ["DifferentialContract"]
 
-_HEALTHY = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example)
+_HEALTHY = (
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+    HealthCheck.large_base_example,
+)
 
 
 def steps() -> st.SearchStrategy[Step]:

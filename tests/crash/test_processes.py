@@ -158,5 +158,3 @@ async def test_a_second_sigterm_stops_at_once(site: Site) -> None:
         assert first.poll() is None
         first.send_signal(signal.SIGTERM)
         assert first.wait(timeout=4) == 0
-
-

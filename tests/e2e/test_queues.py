@@ -258,7 +258,7 @@ async def test_a_worker_on_other_queues_still_closes_the_children_of_ended_runs(
 
 
 async def _exists(client: Any, run: str) -> bool:
-    return bool((await client.list(id_prefix=run)).runs)
+    return (await client.store.get([run]))[0] is not None
 
 
 async def _closed(client: Any, run: str) -> bool:

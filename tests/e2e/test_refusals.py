@@ -204,7 +204,9 @@ def test_an_unknown_url_is_refused_with_what_there_is(url: Any) -> None:
         connect(url)
 
 
-@pytest.mark.parametrize(("url", "extra"), [("convex+https://x.convex.cloud", "convex"), ("postgresql://x", "postgres")])
+@pytest.mark.parametrize(
+    ("url", "extra"), [("convex+https://x.convex.cloud", "convex"), ("postgresql://x", "postgres")]
+)
 def test_a_store_that_needs_an_extra_says_which(url: str, extra: str) -> None:
     with pytest.raises(MissingExtra, match=rf"pip install .*\[{extra}\]"):
         connect(url)

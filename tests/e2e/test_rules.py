@@ -92,22 +92,21 @@ async def test_rule_14_cached_state_is_used_only_at_its_own_position(rig: Any) -
         replays.append(1)
         return [await ctx.wait_for_signal(numbers) for _ in range(4)]
 
-    async with connect(rig.url) as client, connect(rig.url) as other:
-        async with rig.worker(client, wf):
-            handle = await client.start(wf)
-            for n in range(4):
-                await rig.waits(handle, "number")
-                if n == 1:
-                    async with rig.worker(other, wf):
-                        await handle.signal(numbers, n)
-                        await rig.until(lambda n=n: _received(handle, n + 1))
-                        await rig.until(lambda: _at_rest(handle))
-                else:
+    async with connect(rig.url) as client, connect(rig.url) as other, rig.worker(client, wf):
+        handle = await client.start(wf)
+        for n in range(4):
+            await rig.waits(handle, "number")
+            if n == 1:
+                async with rig.worker(other, wf):
                     await handle.signal(numbers, n)
                     await rig.until(lambda n=n: _received(handle, n + 1))
-                    if n < 3:
-                        await rig.until(lambda: _at_rest(handle))
-            assert await rig.end(handle) == [0, 1, 2, 3]
+                    await rig.until(lambda: _at_rest(handle))
+            else:
+                await handle.signal(numbers, n)
+                await rig.until(lambda n=n: _received(handle, n + 1))
+                if n < 3:
+                    await rig.until(lambda: _at_rest(handle))
+        assert await rig.end(handle) == [0, 1, 2, 3]
 
 
 async def _received(handle: Any, count: int) -> bool:

@@ -281,7 +281,9 @@ async def test_a_codec_hook_wraps_every_payload(rig: Any) -> None:
         assert await rig.end(handle) == "canary-result"
         page = await client.store.journal(handle.id, 1)
         stored = b"".join(row.data for row in page.rows) + (await client.store.outcome(handle.id) or b"")
-        stored += (await client.store.input(handle.id) or b"") + b"".join((await client.store.values(handle.id)).values())
+        stored += (await client.store.input(handle.id) or b"") + b"".join(
+            (await client.store.values(handle.id)).values()
+        )
     assert b"canary" not in stored
 
 

@@ -38,10 +38,9 @@ def fresh_log() -> None:
 
 async def handed_over(rig: Any, old: Any, new: Any, *input: Any) -> Any:
     """Start with the old code, wait until the run rests at ``go``; the new code finds a signal there."""
-    async with connect(rig.url) as client:
-        async with rig.worker(client, old):
-            handle = await client.start(old, *input)
-            await rig.waits(handle, "go")
+    async with connect(rig.url) as client, rig.worker(client, old):
+        handle = await client.start(old, *input)
+        await rig.waits(handle, "go")
     client = connect(rig.url)
     await client.open()
     worker = rig.worker(client, new)
@@ -333,7 +332,7 @@ async def test_a_version_that_nobody_has_waits_for_its_workers_and_says_so(rig: 
 
 def forbidden_calls() -> dict[str, Any]:
     return {
-        "open": lambda: open("/dev/null"),  # noqa: SIM115
+        "open": lambda: open("/dev/null"),
         "socket": lambda: socket.create_connection(("127.0.0.1", 9)),
         "time.sleep": lambda: time.sleep(0.001),
         "executor": lambda: asyncio.get_running_loop().run_in_executor(None, print),
@@ -494,7 +493,6 @@ def test_run_resumes_where_the_last_script_stopped(memory: Any) -> None:
 
 def test_run_raises_non_determinism_as_itself(memory: Any) -> None:
     import durable
-
 
     @workflow("script")
     async def before(ctx: Context) -> None:

@@ -9,10 +9,33 @@ from durable import Client
 from durable.store import Store
 
 Moment = Literal["before", "after"]
-CALLS = (
-    "open create poll renew leave commit send control now get input outcome list count journal messages values stream "
-    "parts sessions purge put_record get_record list_records delete_record"
-).split()
+CALLS = [
+    "open",
+    "create",
+    "poll",
+    "renew",
+    "leave",
+    "commit",
+    "send",
+    "control",
+    "now",
+    "get",
+    "input",
+    "outcome",
+    "list",
+    "count",
+    "journal",
+    "messages",
+    "values",
+    "stream",
+    "parts",
+    "sessions",
+    "purge",
+    "put_record",
+    "get_record",
+    "list_records",
+    "delete_record",
+]
 
 
 class FaultStore:

@@ -323,7 +323,6 @@ async def test_one_write_per_step(rig: Any) -> None:
     async def wf(ctx: Context) -> int:
         return sum([await ctx.step(one, n) for n in range(10)])
 
-    async with connect(rig.url) as client:
-        async with rig.worker(client, wf) as worker:
-            assert await rig.run(client, wf) == 45
-            assert worker._committer.commits <= 11
+    async with connect(rig.url) as client, rig.worker(client, wf) as worker:
+        assert await rig.run(client, wf) == 45
+        assert worker._committer.commits <= 11
