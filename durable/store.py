@@ -233,9 +233,10 @@ class Store(Protocol):
         above, no owner, or ``position`` not the journal's length: LEASE_LOST; likewise an append to an ended run, and
         any ``then`` but Running, Released or Closed on one. Now before ``not_before``: NOT_DUE. Otherwise applied,
         durably: ``at`` = max(now, the run's last ``at``) is stored with each appended entry and in the row, seq + 1,
-        position + len(append), and everything else the commit names, in one transaction. An applied commit that appends, or
-        whose ``then`` is neither Running nor Released, sets strikes to 0; Released takes back its own claim's strike.
-        Order inside a commit: children, messages, then ``then``; its signals are accepted over the inbox limit.
+        position + len(append), and everything else the commit names, in one transaction. An applied commit that
+        appends, or whose ``then`` is neither Running nor Released, sets strikes to 0; Released takes back its own
+        claim's strike. Order inside a commit: children, messages, then ``then``; its signals are accepted over the
+        inbox limit.
 
         What ``then`` does: Running keeps the owner. Waiting: status WAITING, no owner, ``due_at`` = ``wake_at``, or now
         if an unread message with seq > ``seen`` exists. Released: WAITING, no owner, due now. Paused, Blocked: that
@@ -264,9 +265,10 @@ class Store(Protocol):
         payload = ``outcome``).
         Pause: owned: a PAUSE message with id ``pause/{request_id}``, ASKED, a second unread one ALREADY; otherwise
         PAUSED at once, remembering nothing but that it is paused; BLOCKED or ended: NOT_ALLOWED.
-        Resume: PAUSED or BLOCKED becomes PENDING (epoch 0) or WAITING, due now, strikes 0, blocked cleared; running with an unread PAUSE message: that message is consumed, DONE; live
-        otherwise: ALREADY. Retry: ended only: generation + 1, PENDING, due now, ``rewind`` = order, position 0,
-        flushed (0, 0), ``started_at`` kept, ``closing`` set, outcome and error cleared, same input and seed.
+        Resume: PAUSED or BLOCKED becomes PENDING (epoch 0) or WAITING, due now, strikes 0, blocked cleared; running
+        with an unread PAUSE message: that message is consumed, DONE; live otherwise: ALREADY. Retry: ended only:
+        generation + 1, PENDING, due now, ``rewind`` = order, position 0, flushed (0, 0), ``started_at`` kept,
+        ``closing`` set, outcome and error cleared, same input and seed.
         Fork: creates the new run with this run's input, seed, digest and (if the new run names none) version, and
         ``rewind`` = order, ``started_at`` = this run's. Settle: BLOCKED only, no open ``rewind``, position must fit:
         the entry is appended, WAITING, due now.

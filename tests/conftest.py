@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,11 @@ class Rig:
 
         await self.until(reached)
 
-    async def crash(self, worker: Worker) -> None:
-        """As if the worker's process had been killed: nothing is drained, nothing is given back, no farewell."""
+    async def crash(self, worker: Worker, *, proven: bool = True) -> None:
+        """As if the worker's process had been killed: nothing is drained, nothing is given back, no farewell.
+
+        Its lease ends now, as if it had been the last moment of it; unless ``proven`` is False.
+        """
         worker._started = False
         worker._stopping.set()
         tasks = [*worker._tasks, *worker._taking]
@@ -96,6 +100,8 @@ class Rig:
         worker._forget_cache()
         worker._executor.close()
         await worker._heartbeat.stop()
+        if proven:
+            await worker._link.store.renew(replace(worker._session, lease_seconds=0.001))
 
     async def stall(self, worker: Worker) -> None:
         """As if the worker were cut off: no poll, no heartbeat; what it has begun goes on, its commits too."""

@@ -43,7 +43,6 @@ class RunFacts:
     Attributes:
         seed: Seeds random numbers, uuids and hashes.
         started_at: Workflow time at position 0.
-        known: Length of the journal that will be replayed.
         flushed: (activation, count) of fire-and-forget commands that are in the store already.
         tolerant: Whether entries without a call are set aside rather than reported.
         unchecked_until: Entries up to this time were copied by a fork; their fingerprints are not compared.
@@ -54,7 +53,6 @@ class RunFacts:
     generation: int
     seed: str
     started_at: float
-    known: int = 0
     flushed: tuple[int, int] = (0, 0)
     tolerant: bool = False
     unchecked_until: float = 0.0

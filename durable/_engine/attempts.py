@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, final
 
@@ -35,6 +36,7 @@ class Attempt:
         over: Its outcome is settled; a thread of it may go on.
         ahead: Resolved when its write-ahead note is durable.
         progress: Sealed heartbeat details not yet noted; None if there are none.
+        relay: In a process of its own: hands each beat, with its raw progress, to the worker's process.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Attempt:
         "over",
         "previous",
         "progress",
+        "relay",
         "running",
         "task",
     )
@@ -77,6 +80,7 @@ class Attempt:
         self.task: asyncio.Task[None] | None = None
         self.progress: bytes | None = None
         self.previous: bytes | None = call.progress
+        self.relay: Callable[[bytes | None], None] | None = None
         self._codec = codec
         self._clock = clock
         self._lock = threading.Lock()
@@ -92,10 +96,24 @@ class Attempt:
                 raise asyncio.CancelledError("this attempt is not wanted any more")
             self.beaten = self._clock.monotonic()
             known = self.progress if self.progress is not None else self.previous
+            raw = None
             if progress is not _UNSET:
                 raw = _JSON.dump(progress, f"heartbeat of step {self.call.name!r}")
                 self.progress = self._codec.seal(raw, f"heartbeat of step {self.call.name!r}")
+            if self.relay is not None:
+                self.relay(raw)
         return None if known is None else _JSON.load(self._codec.open(known), "heartbeat")
+
+    def heard(self, raw: bytes | None) -> None:
+        """A beat has come from the attempt's own process."""
+        with self._lock:
+            self.beaten = self._clock.monotonic()
+            if raw is not None:
+                self.progress = self._codec.seal(raw, f"heartbeat of step {self.call.name!r}")
+
+    def known(self) -> bytes | None:
+        """Raw progress of the attempts before this one."""
+        return None if self.previous is None else self._codec.open(self.previous)
 
     def take_progress(self) -> bytes | None:
         """The progress to be written with the next note or outcome."""

@@ -58,11 +58,12 @@ class Executor:
         self._threads = threads
         self._stragglers: dict[str, asyncio.Future[Any]] = {}
         self._rates: dict[str, float] = {}
+        self._loop = asyncio.get_running_loop()
 
     def begin(self, sink: Sink, call: Call, number: int, key: str) -> Attempt:
         """Start an attempt; its outcome goes to ``sink``."""
         attempt = Attempt(call, number, key, self._store_now(), self._codec, self._clock)
-        attempt.task = asyncio.get_running_loop().create_task(self._carry_out(sink, attempt))
+        attempt.task = asyncio.Task(self._carry_out(sink, attempt), loop=self._loop)
         return attempt
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import importlib
 import multiprocessing
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import Any, Final
 
 from durable._author.calls import StepSpec
 from durable._engine.attempts import Attempt, current_attempt
@@ -17,6 +17,10 @@ from durable.codec import Codec, dump_error, load_error
 from durable.errors import StepError, WorkflowCodeError
 
 __all__ = ["run"]
+
+_RESULT: Final = b"+"
+_ERROR: Final = b"-"
+_BEAT: Final = b"~"
 
 
 async def run(spec: StepSpec, attempt: Attempt) -> Any:
@@ -32,14 +36,22 @@ async def run(spec: StepSpec, attempt: Attempt) -> Any:
     ours, theirs = context.Pipe()
     process = context.Process(
         target=_child,
-        args=(theirs, spec.step.__module__, spec.step.__qualname__, spec.raw, attempt.key, attempt.number),
+        args=(
+            theirs,
+            spec.step.__module__,
+            spec.step.__qualname__,
+            spec.raw,
+            attempt.key,
+            attempt.number,
+            attempt.known(),
+        ),
         daemon=True,
     )
     loop = asyncio.get_running_loop()
     try:
         await loop.run_in_executor(None, process.start)
         theirs.close()
-        ok, data = await _answer(loop, ours, process, spec.name)
+        ok, data = await _answer(loop, ours, process, attempt)
     finally:
         await asyncio.shield(loop.run_in_executor(None, _reap, process, ours))
     if not ok:
@@ -48,25 +60,25 @@ async def run(spec: StepSpec, attempt: Attempt) -> Any:
 
 
 async def _answer(
-    loop: asyncio.AbstractEventLoop, ours: Connection, process: SpawnProcess, name: str
+    loop: asyncio.AbstractEventLoop, ours: Connection, process: SpawnProcess, attempt: Attempt
 ) -> tuple[bool, bytes]:
-    readable = loop.create_future()
-
-    def ready() -> None:
-        if not readable.done():
-            readable.set_result(None)
-
-    loop.add_reader(ours.fileno(), ready)
+    """The outcome; beats that come before it are passed on."""
+    readable = asyncio.Event()
+    loop.add_reader(ours.fileno(), readable.set)
     try:
-        await readable
+        while True:
+            await readable.wait()
+            readable.clear()
+            while ours.poll():
+                data = ours.recv_bytes()
+                if data[:1] != _BEAT:
+                    return data[:1] == _RESULT, data[1:]
+                attempt.heard(data[1:] or None)
+    except (EOFError, OSError):
+        await loop.run_in_executor(None, process.join, 5)
+        raise StepError(f"The process of step {attempt.call.name!r} died with exit code {process.exitcode}.") from None
     finally:
         loop.remove_reader(ours.fileno())
-    try:
-        data = ours.recv_bytes()
-    except EOFError:
-        await loop.run_in_executor(None, process.join, 5)
-        raise StepError(f"The process of step {name!r} died with exit code {process.exitcode}.") from None
-    return data[:1] == b"+", data[1:]
 
 
 def _reap(process: SpawnProcess, ours: Connection) -> None:
@@ -79,7 +91,9 @@ def _reap(process: SpawnProcess, ours: Connection) -> None:
         process.close()
 
 
-def _child(pipe: Connection, module: str, qualname: str, raw: bytes, key: str, number: int) -> None:
+def _child(
+    pipe: Connection, module: str, qualname: str, raw: bytes, key: str, number: int, known: bytes | None
+) -> None:
     """The other side."""
     from durable._author.definitions import Step
     from durable._core.state import Call
@@ -94,12 +108,16 @@ def _child(pipe: Connection, module: str, qualname: str, raw: bytes, key: str, n
         assert isinstance(step, Step)
         args, kwargs = step.arguments.load(raw, "arguments")
         call = Call(CallId(key.split("/", 2)[-1]), CallKind.STEP, step.name, "", None, 0.0)
-        current_attempt.set(Attempt(call, number, key, 0.0, Codec(), SystemClock()))
+        codec = Codec()
+        call.progress = None if known is None else codec.seal(known, "heartbeat")
+        attempt = Attempt(call, number, key, 0.0, codec, SystemClock())
+        attempt.relay = lambda progress: pipe.send_bytes(_BEAT + (progress or b""))
+        current_attempt.set(attempt)
         result = step.fn(*args, **kwargs)
         if asyncio.iscoroutine(result):
             result = asyncio.run(result)
-        answer = b"+" + step.arguments.result.round_trip(result, f"result of step {step.name!r}")[0]
+        answer = _RESULT + step.arguments.result.round_trip(result, f"result of step {step.name!r}")[0]
     except BaseException as error:
-        answer = b"-" + dump_error(error)
+        answer = _ERROR + dump_error(error)
     with contextlib.suppress(OSError):
         pipe.send_bytes(answer)

@@ -147,7 +147,7 @@ def _replayed(
 ) -> tuple[RunState | InvalidInput, list[tuple[CallId, NewRun]]]:
     run = claim.run
     facts = replace(
-        run_facts(run, workflow), known=len(rows) + 1, flushed=(len(rows) + 2, 0), unchecked_until=run.at + 1e9
+        run_facts(run, workflow), flushed=(len(rows) + 2, 0), unchecked_until=run.at + 1e9
     )
     state = RunState(facts)
     context = Context(Scope(state, services.codec, run.queue, run.priority))

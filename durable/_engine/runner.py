@@ -159,6 +159,11 @@ class Runner:
         return answer
 
     @property
+    def committing(self) -> bool:
+        """Whether a commit is on its way: its own answer, not a poll's, tells whether the run is still ours."""
+        return self._in_commit
+
+    @property
     def commits_made(self) -> int:
         """The ``seq`` of the next commit."""
         return self._seq

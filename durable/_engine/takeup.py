@@ -34,7 +34,6 @@ def run_facts(run: RunRecord, workflow: Workflow[..., Any]) -> RunFacts:
         run.generation,
         run.seed,
         run.started_at,
-        run.position,
         run.flushed,
         workflow.policy.replay == "tolerant",
         run.created_at if FORK_LABEL in run.labels else 0.0,

@@ -351,7 +351,7 @@ class Worker:
     def _reconcile(self, poll: Poll, named: dict[RunId, int]) -> None:
         for run in poll.lost:
             runner = self._held.get(run)
-            if runner is not None and runner.epoch == named.get(run):
+            if runner is not None and runner.epoch == named.get(run) and not runner.committing:
                 _log.warning("Run %s was taken over by another worker.", run)
                 runner.drop()
             waiting = self._lonely_waiting

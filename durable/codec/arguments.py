@@ -121,9 +121,7 @@ class Arguments:
 
         Equal dicts may be built in another order by another process (from a set), and that is no change of the code.
         """
-        if raw.count(b'":') > 1:
-            raw = _sorted_json(from_json(raw)).encode()
-        return hashlib.blake2b(raw, digest_size=FINGERPRINT_BYTES).hexdigest()
+        return hashlib.blake2b(_canonical(raw), digest_size=FINGERPRINT_BYTES).hexdigest()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,8 +191,16 @@ class Arguments:
 
 
 def digest(workflow: str, raw: bytes) -> str:
-    """What a start is compared by when its id exists already: SHA-256 of the workflow's name, NUL and its input."""
-    return hashlib.sha256(workflow.encode("utf-8", "surrogatepass") + b"\0" + raw).hexdigest()
+    """What a start is compared by when its id exists already: SHA-256 of the workflow's name, NUL and its input.
+
+    As in a fingerprint, the order of an object's members is left out.
+    """
+    return hashlib.sha256(workflow.encode("utf-8", "surrogatepass") + b"\0" + _canonical(raw)).hexdigest()
+
+
+def _canonical(raw: bytes) -> bytes:
+    """The same JSON with the members of every object in order; what has at most one member is in order."""
+    return _sorted_json(from_json(raw)).encode() if raw.count(b'":') > 1 else raw
 
 
 # ── one argument ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -38,3 +38,16 @@ def endless(path: str) -> None:
 def beating() -> str:
     heartbeat({"at": 1})
     return "beaten"
+
+
+@step(run_in="process", heartbeat=1.2, retry=Retry(2, initial=0))
+def copying() -> list[object]:
+    before = heartbeat()
+    if before is None:
+        for row in range(3):
+            heartbeat({"row": row})
+        raise ValueError("once more")
+    for _ in range(6):
+        time.sleep(0.25)
+        heartbeat()
+    return [before, heartbeat()]

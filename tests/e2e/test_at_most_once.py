@@ -20,8 +20,6 @@ from durable import (
     workflow,
 )
 
-pytestmark = pytest.mark.slow
-
 
 class Bank:
     """A payment that hangs in its first attempt, so that a crash can cut it."""
@@ -46,7 +44,7 @@ class Bank:
 
     async def cut(self, rig: Any, client: Any, **options: Any) -> Any:
         """Start a payment and crash its worker in the middle of it."""
-        worker = rig.worker(client, self.workflow, lease=0.3)
+        worker = rig.worker(client, self.workflow)
         await worker._start()
         handle = await client.start(self.workflow, 7, id="p")
         await self.begun.wait()
@@ -247,7 +245,7 @@ async def test_two_cut_calls_are_settled_one_after_the_other(rig: Any) -> None:
         return await asyncio.gather(ctx.step(pay, "a"), ctx.step(pay, "b"))
 
     async with connect(rig.url) as client:
-        worker = rig.worker(client, wf, lease=0.3)
+        worker = rig.worker(client, wf)
         await worker._start()
         handle = await client.start(wf)
         await rig.until(lambda: len(begun) == 2)

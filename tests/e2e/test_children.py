@@ -292,7 +292,7 @@ async def test_a_parent_that_moves_to_another_worker_still_gets_its_child(rig: A
         return await ctx.child(child) + await ctx.child(child)
 
     async with connect(rig.url) as client:
-        worker = rig.worker(client, parent, child, lease=0.3)
+        worker = rig.worker(client, parent, child)
         await worker._start()
         handle = await client.start(parent)
         await begun.wait()

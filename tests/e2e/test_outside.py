@@ -98,7 +98,7 @@ async def test_rule_6_items_and_values_are_not_doubled_by_a_crash(rig: Any) -> N
             ctx.emit("s", f"again {n}")
 
     async with connect(rig.url) as client:
-        worker = rig.worker(client, wf, lease=0.3)
+        worker = rig.worker(client, wf)
         await worker._start()
         handle = await client.start(wf)
         await begun.wait()
@@ -318,6 +318,7 @@ async def test_a_run_with_a_delay_starts_no_earlier(rig: Any) -> None:
         assert await rig.end(handle) - before >= timedelta(milliseconds=149)
 
 
+@pytest.mark.slow
 async def test_status_and_explain_say_what_a_run_does(rig: Any) -> None:
     go = asyncio.Event()
 

@@ -208,7 +208,7 @@ async def test_attempts_and_the_rest_of_a_back_off_survive_a_crash(rig: Any) -> 
     times: list[float] = []
     wf = failing(times, Retry(3, initial=0.5, factor=1, jitter=0), lambda n: ValueError(n))
     async with connect(rig.url) as client:
-        first = rig.worker(client, wf, lease=0.3)
+        first = rig.worker(client, wf)
         await first._start()
         handle = await client.start(wf)
         await rig.waits(handle, "flaky")
@@ -237,7 +237,7 @@ async def test_an_attempt_that_a_crash_cut_counts_if_its_begin_was_noted(rig: An
         await ctx.step(slow)
 
     async with connect(rig.url) as client:
-        first = rig.worker(client, wf, lease=0.3)
+        first = rig.worker(client, wf)
         await first._start()
         handle = await client.start(wf)
 
@@ -270,7 +270,7 @@ async def test_progress_is_read_by_the_attempt_after_a_crash(rig: Any) -> None:
         return await ctx.step(copy)
 
     async with connect(rig.url) as client:
-        first = rig.worker(client, wf, lease=0.3)
+        first = rig.worker(client, wf)
         await first._start()
         handle = await client.start(wf)
 

@@ -117,6 +117,7 @@ async def _at_rest(handle: Any) -> bool:
     return (await handle.status()).state != "running"
 
 
+@pytest.mark.slow
 async def test_rule_19_no_commit_holds_more_than_a_hundred_items(rig: Any) -> None:
     sizes: list[int] = []
 

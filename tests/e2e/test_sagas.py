@@ -229,7 +229,7 @@ async def test_rule_18_the_undoing_goes_on_after_a_crash(rig: Any) -> None:
             raise ValueError("failed")
 
     async with connect(rig.url) as client:
-        worker = rig.worker(client, wf, lease=0.3)
+        worker = rig.worker(client, wf)
         await worker._start()
         handle = await client.start(wf)
         await begun.wait()

@@ -272,6 +272,7 @@ async def test_rule_6_a_workflow_signals_another_exactly_once(rig: Any) -> None:
         assert await rig.end(listener) == [0, 1, 2, 99]
 
 
+@pytest.mark.slow
 async def test_rule_7_a_signal_and_a_timer_found_by_one_claim_come_in_the_order_of_their_times(rig: Any) -> None:
     @workflow
     async def wf(ctx: Context) -> list[str]:
@@ -320,7 +321,7 @@ async def test_too_many_unread_signals_are_refused(memory: Any, monkeypatch: pyt
 @pytest.mark.slow
 async def test_signals_survive_a_crash_of_the_worker_that_was_told(rig: Any) -> None:
     async with connect(rig.url) as client:
-        worker = rig.worker(client, collect, lease=0.3)
+        worker = rig.worker(client, collect)
         await worker._start()
         handle = await client.start(collect, 3)
         await handle.signal(numbers, 1)

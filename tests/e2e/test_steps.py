@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from process_steps import async_in_process, beating, dying, endless, pid_of_step, raising
+from process_steps import async_in_process, beating, copying, dying, endless, pid_of_step, raising
 
 from durable import (
     Context,
@@ -512,6 +512,16 @@ async def test_an_error_in_a_process_step_keeps_its_class_and_a_death_is_a_step_
 
 
 @pytest.mark.slow
+async def test_the_beats_of_a_process_step_reach_the_worker_and_its_next_attempt(memory: Any) -> None:
+    @workflow
+    async def wf(ctx: Context) -> list[Any]:
+        return await ctx.step(copying)
+
+    async with memory.serving(wf) as client:
+        assert await memory.run(client, wf) == [{"row": 2}, {"row": 2}]
+
+
+@pytest.mark.slow
 async def test_rule_20_a_process_step_is_killed_at_its_timeout(memory: Any, tmp_path: Any) -> None:
     @workflow
     async def wf(ctx: Context) -> str:
@@ -561,6 +571,7 @@ async def test_a_rate_limit_spaces_the_begins_of_a_step(rig: Any) -> None:
     assert begun[-1] - begun[0] >= 0.19
 
 
+@pytest.mark.slow
 async def test_a_step_that_never_beats_fails_by_its_heartbeat_timeout(rig: Any) -> None:
     tries = []
 

@@ -491,6 +491,7 @@ def test_run_resumes_where_the_last_script_stopped(memory: Any) -> None:
     assert log == ["one", "done 7"]
 
 
+@pytest.mark.slow
 def test_run_raises_non_determinism_as_itself(memory: Any) -> None:
     import durable
 

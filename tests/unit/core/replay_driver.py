@@ -154,7 +154,6 @@ class Drive:
         self,
         program: Program,
         *,
-        known: int = 0,
         flushed: tuple[int, int] = (0, 0),
         marked: frozenset[str] = frozenset(),
         tolerant: bool = False,
@@ -163,7 +162,7 @@ class Drive:
         deadline = program.deadline
         self.program = program
         self.codec = Codec()
-        self.state = RunState(RunFacts(RUN, 1, seed, BEGAN, known, flushed, tolerant, 0.0, deadline))
+        self.state = RunState(RunFacts(RUN, 1, seed, BEGAN, flushed, tolerant, 0.0, deadline))
         self.context = Context(Scope(self.state, self.codec, "default", 0))
         self.turns: list[Turn] = []
         self.executed: list[str] = []
@@ -390,7 +389,7 @@ def replayed(
     program: Program, rows: Sequence[tuple[bytes, float]], flushed: tuple[int, int] = (0, 0), **options: Any
 ) -> Drive:
     """A fresh state brought to the end of these rows."""
-    drive = Drive(program, known=len(rows), flushed=flushed, marked=marks(rows), **options)
+    drive = Drive(program, flushed=flushed, marked=marks(rows), **options)
     drive.start()
     for data, at in rows:
         drive.apply(decode_entry(data), at)

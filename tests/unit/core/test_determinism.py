@@ -199,7 +199,7 @@ def test_a_changed_workflow_is_reported_where_it_first_differs_before_any_effect
         lines, first = inspect.getsourcelines(changed)
         inside_original = changed in (inserted_first, in_another_task)
         assert inside_original or first <= int(line[1]) < first + len(lines)
-    drive = Drive(program(changed), known=len(rows), flushed=(99, 0))
+    drive = Drive(program(changed), flushed=(99, 0))
     drive.start()
     for data, at in rows[:position]:
         drive.apply(decode_entry(data), at)  # what comes before fits
@@ -230,7 +230,7 @@ def test_what_the_code_must_not_do_is_told_rather_than_what_it_brings_about() ->
         return say("a")
 
     with pytest.raises(NonDeterminismError, match=r"does what a workflow may not: Step 'say' was called directly"):
-        drive = Drive(program(direct), known=5)
+        drive = Drive(program(direct))
         drive.state.start(lambda: direct(drive.context))
         drive.state.apply(decode_entry(fifo(original).rows[0][0]), 1_700_000_001.0)
 

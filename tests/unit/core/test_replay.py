@@ -119,7 +119,7 @@ def test_two_outcomes_of_one_commit_do_not_make_new_code_take_the_old_path() -> 
     program = Program("patched", patched)
     recording = record(program, 0)
     rows = [row for row in recording.rows if isinstance(decode_entry(row[0]), Settled)]
-    drive = Drive(program, known=2, flushed=(1, 0))  # one commit, made before either was delivered
+    drive = Drive(program, flushed=(1, 0))  # one commit, made before either was delivered
     drive.start()
     for data, at in sorted(rows):
         drive.apply(decode_entry(data), at)
@@ -172,7 +172,7 @@ def test_commands_of_two_activations_that_are_flushed_in_parts_are_each_sent_onc
     everything = _emits(live.state)
     assert len(everything) == 300
     flushed = live.state.flushed_part(cut)
-    after = Drive(program, known=2, flushed=flushed)
+    after = Drive(program, flushed=flushed)
     after.start()
     for entry in entries:
         after.apply(entry, 1_700_000_001.0)

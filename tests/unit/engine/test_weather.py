@@ -241,6 +241,7 @@ async def test_trouble_is_never_shown_to_workflow_code(rig: Any) -> None:
     assert caught == []
 
 
+@pytest.mark.slow
 async def test_a_surprise_in_the_poll_does_not_leave_a_worker_that_takes_nothing(rig: Any, caplog: Any) -> None:
     """B14: it goes on, or it dies loudly; it does not beat on for ever and claim nothing."""
     client, store = faulty_client(rig.url)

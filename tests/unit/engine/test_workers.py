@@ -69,7 +69,7 @@ async def test_the_runs_of_a_dead_worker_move_within_its_lease(rig: Any) -> None
         await worker._start()
         handle = await client.start(held.workflow, "a")
         await rig.until(lambda: held.begun)
-        await rig.crash(worker)
+        await rig.crash(worker, proven=False)
         died = time.monotonic()
         held.go.set()
         async with connect(rig.url) as other, rig.worker(other, held.workflow):
@@ -123,7 +123,7 @@ async def test_rule_11_a_worker_whose_loop_is_blocked_keeps_its_runs(rig: Any) -
     @step
     async def block() -> int:
         runs.append(1)
-        time.sleep(0.9)
+        time.sleep(0.6)
         return len(runs)
 
     @workflow
@@ -224,7 +224,7 @@ async def test_a_graceful_end_counts_no_strike(rig: Any) -> None:
     held = holding()
     async with connect(rig.url) as client:
         handle = await client.start(held.workflow, "a")
-        for _ in range(6):
+        for _ in range(4):
             async with connect(rig.url) as other, rig.worker(other, held.workflow, drain=0.01):
                 count = len(held.begun)
                 await rig.until(lambda count=count: len(held.begun) > count)
@@ -332,7 +332,7 @@ async def test_a_crash_between_the_steps_repeats_none_that_was_committed(rig: An
         for _ in range(4):
             begun.clear()
             async with connect(rig.url) as other:
-                worker = rig.worker(other, wf, lease=0.1)
+                worker = rig.worker(other, wf)
                 await worker._start()
                 await begun.wait()
                 await rig.crash(worker)
@@ -363,7 +363,7 @@ async def test_a_crash_in_a_gather_gives_no_branch_the_result_of_another(rig: An
         return await asyncio.gather(*(branch(n) for n in range(10)))
 
     async with connect(rig.url) as client:
-        worker = rig.worker(client, wf, lease=0.2)
+        worker = rig.worker(client, wf)
         await worker._start()
         handle = await client.start(wf)
 
