@@ -14,6 +14,7 @@ from durable._core.state import MISSING, Call, CallFuture, RunState
 from durable._model.entries import Settled
 from durable._model.runs import NewRun
 from durable.codec import Codec, ValueType, load_error
+from durable.errors import InvalidInput
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -171,6 +172,14 @@ def why_unreadable(codec: Codec, call: Call, payload: bytes) -> str | None:
     return None
 
 
+def fitting(scope: Scope, call: Call, declared: ValueType[Any], raw: bytes) -> Any:
+    """A stored result as its declared type; one that does not fit blocks the run, for a deploy can mend it."""
+    try:
+        return declared.load(raw, f"result of {call.kind} {call.name!r}")
+    except InvalidInput as error:
+        scope.state.loop.refuse(f"The journal cannot be read by this code: {error}")
+
+
 def read_step(scope: Scope) -> Callable[[Call, Settled], Any]:
     """How a step's outcome becomes a value or an exception."""
 
@@ -179,6 +188,6 @@ def read_step(scope: Scope) -> Callable[[Call, Settled], Any]:
             raise load_error(scope.codec.open(settled.payload))
         if call.loaded is not MISSING:
             return call.loaded
-        return call.spec.result.load(scope.codec.open(settled.payload), f"result of step {call.name!r}")
+        return fitting(scope, call, call.spec.result, scope.codec.open(settled.payload))
 
     return read

@@ -282,12 +282,8 @@ class Context:
     def _give_up_child(self, run: NewRun, identity: CallId) -> None:
         assert run.parent is not None
         facts = self._state.facts
-        if run.parent.on_close == "cancel":
-            message_id = command_id(facts.run, facts.generation, f"{identity}/cancel")
-            reason = self._scope.codec.seal(b'"its parent gave up waiting"', "cancel reason")
-            self._state.fire(SendMessage(Message(run.id, message_id, MessageKind.CANCEL, "cancel", reason)))
-        elif run.parent.on_close == "terminate":
-            self._state.fire(CloseChild(run.id, command_id(facts.run, facts.generation, f"{identity}/terminate")))
+        if run.parent.on_close != "abandon":
+            self._state.fire(CloseChild(run, command_id(facts.run, facts.generation, f"{identity}/close")))
 
     def continue_as(self, workflow: Workflow[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Continue:
         """``raise ctx.continue_as(workflow, ...)``: go on as the next generation, with an empty journal.

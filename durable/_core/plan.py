@@ -43,6 +43,8 @@ def flush(state: RunState) -> Flush:
     taken = Flush()
     size = 0
     for command in state.fired:
+        if isinstance(command, CloseChild) and command.child.id in {child.id for child in taken.children}:
+            break  # it is closed before the commit that says so, but not before it exists
         size += _put(taken, command)
         taken.count += 1
         if taken.count >= COMMIT_ITEMS_MAX or size >= COMMIT_BYTES_MAX // 2:

@@ -146,9 +146,7 @@ def _replayed(
     claim: Claim, services: Services, workflow: Workflow[..., Any], rows: Sequence[tuple[Entry, float]]
 ) -> tuple[RunState | InvalidInput, list[tuple[CallId, NewRun]]]:
     run = claim.run
-    facts = replace(
-        run_facts(run, workflow), flushed=(len(rows) + 2, 0), unchecked_until=run.at + 1e9
-    )
+    facts = replace(run_facts(run, workflow), flushed=(len(rows) + 2, 0), unchecked_until=run.at + 1e9)
     state = RunState(facts)
     context = Context(Scope(state, services.codec, run.queue, run.priority))
     program = endings.program(workflow, context, services.codec, claim.input)

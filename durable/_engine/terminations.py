@@ -1,4 +1,4 @@
-"""Children to be terminated because their parent's code has given up waiting for them."""
+"""Children to be closed because their parent's code has given up waiting for them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final, final
 from durable._engine.endings import cancelled_outcome
 from durable._engine.services import Services
 from durable._model.commands import CloseChild
-from durable._model.controls import Control, Terminate
-from durable._model.ids import RunId
+from durable._model.controls import Cancel, Control, Terminate, Verb
+from durable._model.runs import NewRun
 
 __all__ = ["Terminations"]
 
@@ -20,7 +20,7 @@ _REASON: Final = "its parent gave up waiting"
 
 @final
 class Terminations:
-    """Terminating is idempotent by its request id, so it comes before the commit that calls it done."""
+    """Closing is idempotent by its request id, so it comes before the commit that calls it done."""
 
     def __init__(self, services: Services, stir: Callable[[], None]) -> None:
         self._services = services
@@ -36,9 +36,22 @@ class Terminations:
         return not left
 
     async def _carry_out(self, closes: Sequence[CloseChild]) -> None:
-        verb = Terminate(_REASON, cancelled_outcome(self._services.codec, _REASON))
-        controls = [Control(RunId(close.run), close.request_id, verb) for close in closes]
-        await self._services.weather.through(partial(self._services.store.control, controls))
+        store, weather = self._services.store, self._services.weather
+        rows = await weather.through(partial(store.get, [close.child.id for close in closes]))
+        controls = [
+            Control(close.child.id, close.request_id, self._verb(close.child))
+            for close, row in zip(closes, rows, strict=True)
+            if row is not None and row.parent == close.child.parent  # a stranger with the same id is left alone
+        ]
+        if controls:
+            await weather.through(partial(store.control, controls))
         self._done.update(close.request_id for close in closes)
         self._work = None
         self._stir()
+
+    def _verb(self, child: NewRun) -> Verb:
+        codec = self._services.codec
+        outcome = cancelled_outcome(codec, _REASON)
+        if child.parent is not None and child.parent.on_close == "terminate":
+            return Terminate(_REASON, outcome)
+        return Cancel(_REASON, codec.seal(b'"its parent gave up waiting"', "cancel reason"), outcome)

@@ -28,7 +28,7 @@ class EmitItem:
 
 @dataclass(slots=True)
 class SendMessage:
-    """``ctx.signal``, and the cancelling of a child whose call the code has cancelled."""
+    """``ctx.signal``."""
 
     message: Message
 
@@ -42,9 +42,13 @@ class StartChild:
 
 @dataclass(slots=True)
 class CloseChild:
-    """The code has given up waiting for a child whose policy is to be terminated."""
+    """The code has given up waiting for a child whose policy is to be cancelled or terminated.
 
-    run: str
+    Attributes:
+        request_id: Made from identity, so that it is done once.
+    """
+
+    child: NewRun
     request_id: str
 
 
