@@ -15,7 +15,8 @@ go = Signal("go", int)
 async def test_a_blocked_child_is_cancelled_when_its_parent_gives_up(rig: Any) -> None:
     @workflow
     async def child(ctx: Context) -> None:
-        open("/dev/null")  # forbidden: it blocks
+        with open("/dev/null"):  # forbidden: it blocks
+            pass
 
     @workflow
     async def parent(ctx: Context) -> str:
