@@ -147,7 +147,7 @@ def _apply(raw: sqlite3.Connection, row: Row, asked: Commit, now: float) -> Comm
         row.flushed_activation, row.flushed_count = asked.flushed
     if asked.waits is not None:
         row.waits = write_waits(asked.waits)
-    _read_mail(raw, key, asked)
+    stands = _read_mail(raw, key, asked)
     _publish(raw, key, asked)
     # Children before messages: a commit may create a run and signal it. Both before the move: a run that signals
     # itself and then waits must find the message.
@@ -156,17 +156,18 @@ def _apply(raw: sqlite3.Connection, row: Row, asked: Commit, now: float) -> Comm
         inbox.send(raw, message, now, limited=False)
     epoch, seq = row.epoch, row.seq
     row.seq += 1
-    moves.move(raw, row, asked, now)
+    moves.move(raw, row, asked, now, stands=stands)
     if not asked.append:
         raw.execute("INSERT INTO stamps (run, epoch, seq, at) VALUES (?, ?, ?, ?)", (key, epoch, seq, row.at))
     return Committed(Verdict.APPLIED, row.at, now, children)
 
 
-def _read_mail(raw: sqlite3.Connection, key: int, asked: Commit) -> None:
-    for id in asked.consumed:
-        inbox.consume(raw, key, id)
+def _read_mail(raw: sqlite3.Connection, key: int, asked: Commit) -> bool:
+    """Whether everything was still unread."""
+    unread = [inbox.consume(raw, key, id) for id in asked.consumed]
     for letter in asked.dead:
         inbox.consume(raw, key, letter.id, letter.reason)
+    return all(unread)
 
 
 def _publish(raw: sqlite3.Connection, key: int, asked: Commit) -> None:

@@ -61,14 +61,15 @@ def send(raw: sqlite3.Connection, message: Message, now: float, *, limited: bool
     return Sent.ACCEPTED
 
 
-def consume(raw: sqlite3.Connection, key: int, id: MessageId, dead: str | None = None) -> None:
-    """Mark one message as read, or as a dead letter; unknown and read ones are left alone."""
+def consume(raw: sqlite3.Connection, key: int, id: MessageId, dead: str | None = None) -> bool:
+    """Mark one message as read, or as a dead letter, and whether it was unread; others are left alone."""
     read = raw.execute(
         "UPDATE messages SET consumed = 1, dead = ? WHERE run = ? AND id = ? AND consumed = 0 RETURNING kind",
         (dead, key, id),
     ).fetchall()
     if read and read[0][0] == _SIGNAL:
         raw.execute("UPDATE inboxes SET unread_signals = unread_signals - 1 WHERE run = ?", (key,))
+    return bool(read)
 
 
 def consume_all(raw: sqlite3.Connection, key: int, dead: str) -> None:

@@ -31,8 +31,12 @@ _COPY: Final = (
 _COPY_PARTS: Final = "INSERT OR IGNORE INTO parts (run, hash, data) SELECT ?, hash, data FROM parts WHERE run = ?"
 
 
-def move(raw: sqlite3.Connection, row: Row, asked: Commit, now: float) -> None:
-    """Carry out the move and write the row back under its fence."""
+def move(raw: sqlite3.Connection, row: Row, asked: Commit, now: float, *, stands: bool = True) -> None:
+    """Carry out the move and write the row back under its fence.
+
+    Args:
+        stands: Whether what the commit consumes was unread; if not, a resume has taken the pause back.
+    """
     match asked.then:
         case Running():
             row.save(raw)
@@ -42,7 +46,10 @@ def move(raw: sqlite3.Connection, row: Row, asked: Commit, now: float) -> None:
         case Released():
             _release(raw, row, now)
         case Paused():
-            row.rest(RunStatus.PAUSED, None)
+            if stands:
+                row.rest(RunStatus.PAUSED, None)
+            else:
+                row.rest(RunStatus.WAITING, now)
             row.save(raw)
         case Blocked(kind=kind, reason=reason, call=call):
             raw.execute(

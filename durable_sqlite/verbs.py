@@ -71,7 +71,8 @@ def _carry_out(raw: sqlite3.Connection, row: Row, asked: Control, now: float) ->
 def _cancel(raw: sqlite3.Connection, row: Row, verb: Cancel, now: float) -> VerbOutcome:
     if row.ended:
         return VerbOutcome.ALREADY if row.status == RunStatus.CANCELLED else VerbOutcome.NOT_ALLOWED
-    if row.epoch == 0 or row.status == RunStatus.BLOCKED:
+    unbegun = row.status == RunStatus.PENDING and row.started_at is None
+    if row.epoch == 0 or unbegun or row.status == RunStatus.BLOCKED:
         _end(raw, row, verb.reason, verb.outcome, now)
         return VerbOutcome.DONE
     id = MessageId(f"cancel/{row.generation}")

@@ -318,7 +318,9 @@ class _Inside:
 
     def __enter__(self) -> None:
         self._outer = events._get_running_loop()
-        self._task = asyncio.current_task(self._outer) if self._outer is not None else None
+        self._task: asyncio.Task[Any] | None = None
+        if sys.version_info >= (3, 12) and self._outer is not None:  # before, each loop has a current task of its own
+            self._task = asyncio.current_task(self._outer)
         if self._task is not None and sys.version_info >= (3, 12):
             asyncio.tasks._leave_task(self._outer, self._task)  # type: ignore[attr-defined,arg-type,unused-ignore]
         hooks = sys.get_asyncgen_hooks()

@@ -340,8 +340,9 @@ class RunState:
 
     def taken(self, count: int, flushed: tuple[int, int]) -> None:
         """The first ``count`` of ``fired`` have been committed."""
-        del self.fired[:count]
-        del self._fired_at[:count]
+        if count:
+            del self.fired[:count]
+            del self._fired_at[:count]
         self._flushed = max(self._flushed, flushed)
 
     def outcome(self) -> tuple[Any, BaseException | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, final
 
@@ -18,6 +18,7 @@ from durable._model.ids import RunId
 from durable._model.reads import RunQuery
 from durable._model.runs import NewRun, Parent, RunRecord, RunStatus
 from durable.codec import Arguments, Codec, ValueType, digest, error_line
+from durable.errors import PayloadTooLarge
 
 __all__ = ["Completion", "close", "pack_on_complete"]
 
@@ -33,7 +34,7 @@ class Completion:
 
     Attributes:
         kind: How the run ended: ``"success"``, ``"error"`` or ``"canceled"``.
-        result: As JSON, for a success.
+        result: As JSON, for a success; None, and ``error`` says so, if it is too large to be handed on.
         error: One line, for an error; the reason, for a cancel.
         context: What the starter gave as ``on_complete_context``.
     """
@@ -56,6 +57,11 @@ _COMPLETION: Arguments = Arguments.of(_takes_completion)
 def pack_on_complete(workflow: str, version: str, queue: str, context: Any, codec: Codec) -> bytes:
     """The order that lies in the run's row until its end."""
     raw = _JSON.dump(context, "on_complete_context")
+    if len(raw) > codec.payload_bytes_max // 2:
+        raise PayloadTooLarge(
+            f"on_complete_context: {len(raw):,} bytes encoded, and the limit is {codec.payload_bytes_max // 2:,}: half "
+            "of a payload, so that the completion fits beside it."
+        )
     head = json.dumps({"workflow": workflow, "version": version, "queue": queue}).encode()
     return head + b"\n" + codec.seal(raw, "on_complete_context")
 
@@ -104,6 +110,9 @@ async def _follower(run: RunRecord, services: Services) -> tuple[NewRun, ...]:
     context = _JSON.load(codec.open(sealed_context), "on_complete_context")
     completion = _completion(run, codec.open(sealed), context)
     raw = _COMPLETION.dump((completion,), {}, "completion")
+    if len(raw) > codec.payload_bytes_max:  # it is started all the same
+        line = completion.error or "The result is too large to be handed on; read it from the run."
+        raw = _COMPLETION.dump((replace(completion, result=None, error=line[:1000]),), {}, "completion")
     call = f"on_complete/{run.generation}"
     return (
         NewRun(

@@ -64,7 +64,11 @@ def ending(state: RunState, claim: Claim, workflow: Workflow[..., Any], codec: C
             return ended(RunStatus.COMPLETED, codec.seal(outcomes.completed(raw), what), None)
         except (NotSerializable, PayloadTooLarge, InvalidInput) as problem:
             error = problem
-    again = _again(state, claim, workflow, error, clock)
+    try:
+        again = _again(state, claim, workflow, error, clock)
+    except Exception as problem:  # the user's Retry(when=...) raised
+        problem.__context__ = error
+        error, again = problem, None
     if again is not None:
         return again
     raw_error = dump_error(error)

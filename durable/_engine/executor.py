@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, final
@@ -18,10 +19,11 @@ from durable._model.entries import NotDone as NotDoneEntry
 from durable._model.retry import Failure, next_delay
 from durable.clock import Clock
 from durable.codec import Codec, dump_error
-from durable.errors import InvalidInput, NotSerializable, PayloadTooLarge, StepInterrupted
+from durable.errors import PayloadTooLarge, StepInterrupted
 
 __all__ = ["Executor", "Sink"]
 
+_log = logging.getLogger("durable.worker")
 AT_MOST_ONCE: Final = "at_most_once"
 
 
@@ -113,14 +115,26 @@ class Executor:
             ):
                 await self._ready(sink, attempt, spec, wait)
             result = await self._run(attempt, spec)
-            entry = self._success(call, spec, attempt.number, result)
+            attempt.running = False
+            entry = await self._sealing(lambda: self._success(call, spec, attempt.number, result))
         except asyncio.CancelledError as error:
             if not attempt.dropped:
-                entry = self._judge(attempt, spec, _timeout(attempt, spec) if attempt.expired else error)
+                cut: BaseException = _timeout(attempt, spec) if attempt.expired else error
+                entry = await self._sealing(lambda: self._judge(attempt, spec, cut))
         except BaseException as error:
-            entry = self._judge(attempt, spec, error)
+            failed = error
+            entry = await self._sealing(lambda: self._judge(attempt, spec, failed))
         attempt.over = True
         sink.attempt_ended(attempt, None if attempt.dropped else entry)
+
+    async def _sealing(self, make: Callable[[], Entry]) -> Entry:
+        """A payload hook that fails is weather: the attempt is over, and its outcome waits until it can be sealed."""
+        while True:
+            try:
+                return make()
+            except Exception as error:
+                _log.warning("The payload hook fails, trying on: %s: %s", type(error).__name__, error)
+                await self._clock.sleep(1.0)
 
     async def _ready(self, sink: Sink, attempt: Attempt, spec: StepSpec, wait: Awaitable[None] | None) -> None:
         """What comes before user code: lease, rate limit, a straggling thread's end, the write-ahead."""
@@ -133,6 +147,9 @@ class Executor:
             await self._rate_limited(spec.name, *spec.policy.rate)
         if spec.policy.effect == AT_MOST_ONCE:
             await sink.write_ahead(attempt)
+        wait = sink.may_begin()  # a turn or a write may have taken longer than the lease
+        if wait is not None:
+            await wait
 
     async def _rate_limited(self, name: str, count: int, per: float) -> None:
         """Space begins evenly: the n-th waits for its turn."""
@@ -201,8 +218,11 @@ class Executor:
         what = f"result of step {spec.name!r}"
         try:
             raw, loaded = spec.result.round_trip(result, what)
+        except Exception as error:
+            return self._failure(call, number, error)
+        try:
             sealed = self._codec.seal(raw, what)
-        except (NotSerializable, PayloadTooLarge, InvalidInput) as error:
+        except PayloadTooLarge as error:
             return self._failure(call, number, error)
         call.loaded = loaded
         return Settled(CallKind.STEP, call.id, call.fingerprint, True, sealed, number)

@@ -47,6 +47,9 @@ class Outbox:
     def take(self, room: int) -> list[Entry]:
         """The oldest entries, at most ``room``, within what one commit may weigh."""
         taken: list[Entry] = []
+        if len(self._entries) == 1 and room >= 1:
+            taken, self._entries = self._entries, taken
+            return taken
         size = 0
         for entry in self._entries:
             size += len(getattr(entry, "payload", b""))

@@ -16,7 +16,7 @@ from durable._engine import endings
 from durable._engine.guard import activation
 from durable._engine.runner import Runner
 from durable._engine.services import Services
-from durable._engine.takeup import run_facts
+from durable._engine.takeup import run_facts, unread_after
 from durable._model.claims import Claim
 from durable._model.commits import Commit, Rewound, Running
 from durable._model.entries import (
@@ -101,7 +101,7 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
     run = claim.run
     assert run.rewind is not None
     order = Order.unpack(run.rewind)
-    rows = await read_journal(services.store, order.source, order.generation)
+    rows = await services.weather.through(lambda: read_journal(services.store, order.source, order.generation))
     cut_call = _call_of(rows[order.cut][0]) if order.cut < len(rows) else None
     prefix = [
         position
@@ -118,7 +118,8 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
     flushed = state.flushed_now()
     with activation:
         state.close()
-    stale = tuple(item.message.id for item in claim.messages if _is_stale(item, run))
+    inbox = await unread_after(run.id, 0, services)
+    stale = tuple(item.message.id for item in inbox if _is_stale(item, run))
     if stale:
         await runner.write(runner.next_commit(Running(), consumed=stale))
     for start in range(0, len(again), 100):
@@ -138,7 +139,7 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
     after = (await services.weather.through(lambda: services.store.get([run.id])))[0]
     if after is None or after.epoch != run.epoch:
         return None
-    messages = await services.weather.through(lambda: services.store.messages(run.id))
+    messages = await unread_after(run.id, 0, services)
     return replace(claim, run=after, messages=tuple(messages))
 
 

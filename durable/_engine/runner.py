@@ -22,7 +22,15 @@ from durable._engine.outbox import Outbox
 from durable._engine.pausing import Pausing
 from durable._engine.services import Services
 from durable._engine.steps import Steps
-from durable._engine.takeup import cut_by_a_crash, has_chosen_id, replayed, run_facts, strangers, what_became_of
+from durable._engine.takeup import (
+    cut_by_a_crash,
+    has_chosen_id,
+    replayed,
+    run_facts,
+    strangers,
+    unread_after,
+    what_became_of,
+)
 from durable._engine.terminations import Terminations
 from durable._model import defaults
 from durable._model.claims import Claim
@@ -127,10 +135,16 @@ class Runner:
             return
         self._live = True
         self._pausing.look(self._unread)
-        self._look(everything=True)
+        try:
+            self._look(everything=True)
+        except Exception as error:
+            self.broken(error)
 
     async def _take_up(self, cached: RunState | None) -> None:
         services = self._services
+        if len(self._unread) >= defaults.PAGE_SIZE_MAX:  # a claim brings one page of the inbox
+            for message in await unread_after(self.id, self.seen, services):
+                self.receive(message)
         if cached is not None:
             self._state = cached
             cached.facts = run_facts(self.run, self.workflow)
@@ -174,9 +188,11 @@ class Runner:
 
     def rebase(self, claim: Claim) -> None:
         """The claim has changed under a rewind: go on from how it stands now."""
+        known = max((item.seq for item in (*self._claim.messages, *claim.messages)), default=0)
+        late = [item for item in self._unread if item.seq > known]  # came with a poll while the inbox was being read
         self._claim, self.run = claim, claim.run
-        self._unread = list(claim.messages)
-        self.seen = max([self.seen, *(item.seq for item in claim.messages)])
+        self._unread = [*claim.messages, *late]
+        self.seen = max(self.seen, known)
 
     # ── what happens to a held run ───────────────────────────────────────────────────────────────────────────────
 
@@ -230,6 +246,9 @@ class Runner:
         state = self._state
         if state is None or isinstance(self._final, Blocked):
             return self._commit([], plan.Flush(), Selection(), self._final or Running())
+        something = state.fired or self._unread or self._outbox or self._wake_instant is not None or self._final
+        if self._steps.running and not something:
+            return None  # the usual end of an activation: its steps are under way, and nothing is to be said
         flushed = plan.flush(state)
         if flushed.closes and not self._terminations.settled(flushed.closes):
             return None
@@ -267,8 +286,8 @@ class Runner:
             case _ as never:
                 assert_never(never)
         self._after_flush(flushed, answer)
-        gone = {*chosen.consumed, *(letter.id for letter in chosen.dead)}
-        if gone:
+        if chosen.consumed or chosen.dead:
+            gone = {*chosen.consumed, *(letter.id for letter in chosen.dead)}
             self._unread = [item for item in self._unread if item.message.id not in gone]
         self._deliver(entries, answer.at)
         self._follow(commit.then)
@@ -404,8 +423,7 @@ class Runner:
         self._services.time.heard(answer.now)
         if chosen.not_before is not None:
             self._wake_at(chosen.not_before)
-        if self._outbox or any(isinstance(entry, Settled) and entry.message for entry in chosen.entries):
-            self._dirty()
+        self._dirty()  # a cancel, a signal or a command that was to go with it does not wait for the timer
 
     # ── inside: looking at the state after an activation ─────────────────────────────────────────────────────────
 
@@ -434,14 +452,13 @@ class Runner:
 
     def _begin_attempts(self, state: RunState, calls: Iterable[Call]) -> None:
         """Begin what may begin now; for the rest remember when to look again."""
-        now = self._services.time.now()
-        decided = self._outbox.decided()
+        decided = self._outbox.decided() if self._outbox else ()
         begins = not (self.draining or self._pausing.asked or self._final is not None)
         for call in calls:
             if call.kind is CallKind.TIMER:
                 self._wake_at(call.due)
             elif call.kind is CallKind.STEP and call.id in state.calls and call.id not in self._steps.running:
-                if call.retry_at is not None and call.retry_at > now:
+                if call.retry_at is not None and call.retry_at > self._services.time.now():
                     self._wake_at(call.retry_at)
                 elif begins and call.id not in decided:
                     self._steps.begin(call)

@@ -13,14 +13,26 @@ from durable._core.state import Call, RunFacts, RunState
 from durable._engine import endings
 from durable._engine.guard import activation
 from durable._engine.services import Services
+from durable._model import defaults
 from durable._model.claims import Claim
 from durable._model.commands import StartChild
 from durable._model.commits import Blocked
 from durable._model.entries import Entry, PatchMarked, decode_entry
+from durable._model.ids import RunId
+from durable._model.messages import InboxMessage
 from durable._model.runs import NewRun, RunRecord
 from durable.errors import InvalidInput
 
-__all__ = ["FORK_LABEL", "cut_by_a_crash", "has_chosen_id", "replayed", "run_facts", "strangers", "what_became_of"]
+__all__ = [
+    "FORK_LABEL",
+    "cut_by_a_crash",
+    "has_chosen_id",
+    "replayed",
+    "run_facts",
+    "strangers",
+    "unread_after",
+    "what_became_of",
+]
 
 FORK_LABEL: Final = "durable.forked_from"
 _BREATH: Final = 500  # entries between two breaths of the worker's loop
@@ -67,6 +79,17 @@ async def replayed(claim: Claim, workflow: Workflow[..., Any], services: Service
         if index % _BREATH == _BREATH - 1:
             await services.clock.sleep(0)
     return state
+
+
+async def unread_after(run: RunId, seq: int, services: Services) -> list[InboxMessage]:
+    """The whole of the inbox from there on: what the code waits for may lie behind more than a page of other things."""
+    found: list[InboxMessage] = []
+    while True:
+        page = await services.weather.through(partial(services.store.messages, run, seq))
+        found += page
+        if len(page) < defaults.PAGE_SIZE_MAX:
+            return found
+        seq = page[-1].seq
 
 
 def cut_by_a_crash(state: RunState) -> list[Call]:

@@ -119,6 +119,15 @@ class RunWatch:
                 self._waiting.pop(run, None)
 
     async def _watch(self) -> None:
+        try:
+            await self._watch_all()
+        except Exception as error:  # the store is damaged: those who wait are told
+            for futures in self._waiting.values():
+                for future in futures:
+                    if not future.done():
+                        future.set_exception(error)
+
+    async def _watch_all(self) -> None:
         while self._waiting:
             change = self._changes.future()
             self._poke.clear()

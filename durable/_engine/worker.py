@@ -11,7 +11,7 @@ import socket
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 from durable._author.definitions import Step, Workflow, WorkflowPolicy
 from durable._author.registry import Registry
@@ -31,11 +31,12 @@ from durable._model.claims import Claim, Held, Poll, Want, WorkerSession
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import RunId, SessionId, check_name
 from durable._model.runs import CLOSING_LANE, Lane
-from durable.errors import Corrupt, InvalidInput, NonDeterminismError, StoreError
+from durable.errors import Corrupt, InvalidInput, StoreError
 
 __all__ = ["Worker"]
 
 _log = logging.getLogger("durable.worker")
+_CLOSING_PAUSE_SECONDS: Final = 30.0
 
 
 @final
@@ -398,13 +399,27 @@ class Worker:
                     runner.drop()
                     return
                 runner.rebase(rewound)
-        except NonDeterminismError as error:
-            runner.broken(error)
-            return
         except Exception as error:
-            runner.broken(error)
+            if claim.run.ended:
+                await self._leave_closing(runner, error)
+            else:
+                runner.broken(error)
             return
         await runner.begin(self._cached(runner))
+
+    async def _leave_closing(self, runner: Runner, error: Exception) -> None:
+        """An ended run cannot be blocked: it is held for a while, so that its closing is not tried in a hot loop."""
+        _log.error("Run %s has ended and cannot be closed, trying on: %s", runner.id, error, exc_info=error)
+        waits = [
+            asyncio.ensure_future(self._link.clock.sleep(_CLOSING_PAUSE_SECONDS)),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        runner.drop()
 
     def _cached(self, runner: Runner) -> RunState | None:
         entry = self._cache.pop(runner.id, None)

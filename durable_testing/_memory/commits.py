@@ -91,8 +91,7 @@ def apply(state: State, run: Run, asked: Commit, now: float) -> Committed:
         run.flushed = asked.flushed
     if asked.waits is not None:
         run.waits = asked.waits
-    for id in asked.consumed:
-        run.consume(id)
+    stands = all([run.consume(id) for id in asked.consumed])
     for letter in asked.dead:
         run.consume(letter.id, letter.reason)
     if asked.values:
@@ -107,13 +106,13 @@ def apply(state: State, run: Run, asked: Commit, now: float) -> Committed:
     for message in asked.messages:
         state.send(message, now, limited=False)
     if then.__class__ is not Running:
-        move(state, run, asked, now)
+        move(state, run, asked, now, stands=stands)
     run.stamps.append(run.at)
     return Committed(Verdict.APPLIED, run.at, now, children)
 
 
-def move(state: State, run: Run, asked: Commit, now: float) -> None:
-    """What ``then`` says."""
+def move(state: State, run: Run, asked: Commit, now: float, *, stands: bool) -> None:
+    """What ``then`` says; a pause that a resume has taken back (its message was read already) does not stand."""
     match asked.then:
         case Running():
             pass
@@ -122,7 +121,10 @@ def move(state: State, run: Run, asked: Commit, now: float) -> None:
         case Released():
             release(state, run, asked, now)
         case Paused():
-            state.hold(run, RunStatus.PAUSED, None)
+            if stands:
+                state.hold(run, RunStatus.PAUSED, None)
+            else:
+                state.hold(run, RunStatus.WAITING, now)
         case Blocked(kind=kind, reason=reason, call=call):
             state.hold(run, RunStatus.BLOCKED, None)
             run.blocked, run.blocked_kind, run.blocked_call = reason, kind, call

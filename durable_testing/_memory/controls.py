@@ -62,7 +62,8 @@ def carry_out(state: State, run: Run, asked: Control, now: float) -> VerbOutcome
 def cancel(state: State, run: Run, verb: Cancel, now: float) -> VerbOutcome:
     if run.ended:
         return VerbOutcome.ALREADY if run.status is RunStatus.CANCELLED else VerbOutcome.NOT_ALLOWED
-    if run.epoch == 0 or run.status is RunStatus.BLOCKED:
+    unbegun = run.status is RunStatus.PENDING and run.started_at is None
+    if run.epoch == 0 or unbegun or run.status is RunStatus.BLOCKED:
         end(state, run, verb.reason, verb.outcome, now)
         return VerbOutcome.DONE
     id = MessageId(f"cancel/{run.generation}")

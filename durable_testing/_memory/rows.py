@@ -200,14 +200,15 @@ class Run:
         self.unread[letter.seq] = letter
         self.unread_signals += message.kind is MessageKind.SIGNAL
 
-    def consume(self, id: MessageId, dead: str | None = None) -> None:
+    def consume(self, id: MessageId, dead: str | None = None) -> bool:
         letter = self.letters_by_id.get(id)
         if letter is None or letter.consumed:
-            return
+            return False
         letter.consumed = True
         letter.dead = dead
         del self.unread[letter.seq]
         self.unread_signals -= letter.message.kind is MessageKind.SIGNAL
+        return True
 
     def unconsume(self, ids: Iterable[MessageId]) -> None:
         for id in ids:

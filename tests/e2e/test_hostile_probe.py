@@ -12,7 +12,7 @@ from tests.unit.engine.faults import faulty_client
 async def test_hostile_signal_behind_a_thousand_others(rig: Any) -> None:
     @workflow
     async def wf(ctx: Context) -> Any:
-        return await ctx.wait_signal("wanted")
+        return await ctx.wait_for_signal("wanted")
 
     async with connect(rig.url) as client:
         handle = await client.start(wf)
@@ -26,7 +26,7 @@ async def test_hostile_signal_behind_a_thousand_others(rig: Any) -> None:
 async def test_hostile_cancel_behind_a_thousand_others(rig: Any) -> None:
     @workflow
     async def wf(ctx: Context) -> Any:
-        return await ctx.wait_signal("wanted")
+        return await ctx.wait_for_signal("wanted")
 
     async with connect(rig.url) as client:
         async with rig.worker(client, wf):
@@ -129,7 +129,7 @@ async def test_hostile_when_raises(rig: Any) -> None:
 async def test_hostile_corrupt_wakes_waiters(rig: Any) -> None:
     @workflow
     async def wf(ctx: Context) -> None:
-        await ctx.wait_signal("never")
+        await ctx.wait_for_signal("never")
 
     client, store = faulty_client(rig.url)
     async with client:
@@ -144,7 +144,7 @@ async def test_hostile_corrupt_wakes_waiters(rig: Any) -> None:
 async def test_hostile_timeout_in_outage(rig: Any) -> None:
     @workflow
     async def wf(ctx: Context) -> None:
-        await ctx.wait_signal("never")
+        await ctx.wait_for_signal("never")
 
     client, store = faulty_client(rig.url)
     async with client:
