@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, assert_never, final
+from typing import Any, Final, assert_never, final
 
 from durable._author.calls import why_unreadable
 from durable._author.definitions import Workflow
@@ -17,6 +17,7 @@ from durable._core import plan
 from durable._core.inbox import Selection, select
 from durable._core.state import Call, RunState
 from durable._engine import endings, summary
+from durable._engine.draft import Draft, Fence
 from durable._engine.guard import activation
 from durable._engine.outbox import Outbox
 from durable._engine.pausing import Pausing
@@ -57,9 +58,8 @@ from durable._model.entries import (
     NotDone,
     PatchMarked,
     Settled,
-    encode_entry,
 )
-from durable._model.ids import CallId, RunId
+from durable._model.ids import CallId, MessageId, RunId
 from durable._model.messages import InboxMessage
 from durable._model.runs import Created, Creation, NewRun, Wait
 from durable.codec import dump_error
@@ -68,6 +68,7 @@ from durable.errors import NonDeterminismError, RunConflict
 __all__ = ["Runner"]
 
 _log = logging.getLogger("durable.worker")
+_RUNNING: Final = Running()
 
 
 @final
@@ -112,7 +113,7 @@ class Runner:
         self._wake: asyncio.TimerHandle | None = None
         self._wake_instant: float | None = None
         self._retrying: list[Call] = []
-        self._pending: tuple[list[Entry], plan.Flush, Selection] | None = None
+        self._pending: Draft | None = None
         self._warned_size = False
         self._shown = bool(claim.run.waits)
         self._woken_in_commit = False
@@ -245,10 +246,12 @@ class Runner:
             return None
         state = self._state
         if state is None or isinstance(self._final, Blocked):
-            return self._commit([], plan.Flush(), Selection(), self._final or Running())
-        something = state.fired or self._unread or self._outbox or self._wake_instant is not None or self._final
-        if self._steps.running and not something:
-            return None  # the usual end of an activation: its steps are under way, and nothing is to be said
+            return self._commit(Draft([], None), self._final or _RUNNING)
+        if not (state.fired or self._unread or self._wake_instant is not None or self._final) and self._live:
+            if self._outbox:
+                return self._commit(Draft(self._outbox.take(defaults.COMMIT_ITEMS_MAX), state.flushed_now()), _RUNNING)
+            if self._steps.running:
+                return None  # the usual end of an activation: its steps are under way, and nothing is to be said
         flushed = plan.flush(state)
         if flushed.closes and not self._terminations.settled(flushed.closes):
             return None
@@ -261,7 +264,7 @@ class Runner:
         nothing = not (entries or flushed.count or chosen)
         if nothing and isinstance(then, Running):
             return None
-        return self._commit(entries, flushed, chosen, then)
+        return self._commit(Draft(entries, flushed.flushed, flushed, chosen), then)
 
     def committed(self, commit: Commit, answer: Committed) -> None:
         """The store has answered; what it applied is now delivered, in order."""
@@ -270,26 +273,25 @@ class Runner:
             return
         if answer.now:
             self._services.time.heard(answer.now)
-        pending, self._pending = self._pending, None
-        assert pending is not None
-        entries, flushed, chosen = pending
+        draft, self._pending = self._pending, None
+        assert draft is not None
         match answer.verdict:
             case Verdict.LEASE_LOST:
                 _log.info("Run %s belongs to another worker now.", self.id)
                 self.drop()
                 return
             case Verdict.NOT_DUE:
-                self._not_due(entries, chosen, answer)
+                self._not_due(draft, answer)
                 return
             case Verdict.APPLIED | Verdict.ALREADY_APPLIED:
                 self._seq += 1
             case _ as never:
                 assert_never(never)
-        self._after_flush(flushed, answer)
-        if chosen.consumed or chosen.dead:
-            gone = {*chosen.consumed, *(letter.id for letter in chosen.dead)}
+        self._after_flush(draft, answer)
+        if commit.consumed or commit.dead:
+            gone = {*commit.consumed, *(letter.id for letter in commit.dead)}
             self._unread = [item for item in self._unread if item.message.id not in gone]
-        self._deliver(entries, answer.at)
+        self._deliver(draft.entries, answer.at)
         self._follow(commit.then)
 
     # ── inside: building ─────────────────────────────────────────────────────────────────────────────────────────
@@ -326,35 +328,20 @@ class Runner:
             return Running()
         return Waiting(wake, self.seen)
 
-    def _commit(self, entries: list[Entry], flushed: plan.Flush, chosen: Selection, then: Then) -> Commit:
+    def _commit(self, draft: Draft, then: Then) -> Commit:
         state = self._state
         self._in_commit = True
-        self._pending = (entries, flushed, chosen)
-        consumed = tuple(chosen.consumed)
+        self._pending = draft
+        consumed: tuple[MessageId, ...] = ()
         if isinstance(then, Paused) and self._pausing.message is not None:
-            consumed = (*consumed, self._pausing.message.message.id)
+            consumed = (self._pausing.message.message.id,)
         position = state.position if state is not None and self._live else self.run.position
-        if position + len(entries) > defaults.JOURNAL_ENTRIES_WARN and not self._warned_size:
+        if position + len(draft.entries) > defaults.JOURNAL_ENTRIES_WARN and not self._warned_size:
             self._warned_size = True
             _log.warning("The journal of run %s has %d entries; use continue_as before 50,000.", self.id, position)
-        return Commit(
-            self.id,
-            self.epoch,
-            self._seq,
-            position,
-            tuple([encode_entry(entry) for entry in entries]),
-            then,
-            flushed.flushed if state is not None and not isinstance(then, Blocked) else None,
-            consumed,
-            tuple(chosen.dead),
-            (*flushed.messages, *endings.farewell(self.run, then)),
-            tuple(flushed.children),
-            tuple(flushed.values),
-            tuple(flushed.emits),
-            () if state is None else summary.recorded(state, entries, self._services.codec),
-            None if state is None else self._waits(state, then),
-            chosen.not_before,
-        )
+        parts = () if state is None else summary.recorded(state, draft.entries, self._services.codec)
+        waits = None if state is None else self._waits(state, then)
+        return draft.commit(self.run, Fence(self.epoch, self._seq, position), then, waits, parts, consumed)
 
     def _waits(self, state: RunState, then: Then) -> tuple[Wait, ...] | None:
         if isinstance(then, Ended | Continued):
@@ -368,15 +355,14 @@ class Runner:
 
     # ── inside: delivering ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _after_flush(self, flushed: plan.Flush, answer: Committed) -> None:
-        state = self._state
-        if state is not None and flushed.count:
-            state.taken(flushed.count, flushed.flushed)
-        elif state is not None:
-            state.taken(0, flushed.flushed)
-        for wanted, created in zip(flushed.children, answer.children, strict=False):
-            if _is_stranger(wanted.parent, created):
-                self._refuse_child(wanted)
+    def _after_flush(self, draft: Draft, answer: Committed) -> None:
+        state, flush = self._state, draft.flush
+        if state is not None and draft.flushed is not None:
+            state.taken(0 if flush is None else flush.count, draft.flushed)
+        if flush is not None:
+            for wanted, created in zip(flush.children, answer.children, strict=False):
+                if _is_stranger(wanted.parent, created):
+                    self._refuse_child(wanted)
 
     def _refuse_child(self, wanted: NewRun) -> None:
         """The id that a call has chosen for its child belongs to another run."""
@@ -415,10 +401,12 @@ class Runner:
             case _ as never:
                 assert_never(never)
 
-    def _not_due(self, entries: list[Entry], chosen: Selection, answer: Committed) -> None:
+    def _not_due(self, draft: Draft, answer: Committed) -> None:
         """A timer was not due after all: keep the outcomes, and ask again when it is."""
+        chosen = draft.chosen
+        assert chosen is not None
         timers = {id(entry) for entry in chosen.entries}
-        again = [entry for entry in entries if id(entry) not in timers and not isinstance(entry, PatchMarked)]
+        again = [entry for entry in draft.entries if id(entry) not in timers and not isinstance(entry, PatchMarked)]
         self._outbox.put_back(again)
         self._services.time.heard(answer.now)
         if chosen.not_before is not None:
