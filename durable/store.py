@@ -241,7 +241,8 @@ class Store(Protocol):
         What ``then`` does: Running keeps the owner. Waiting: status WAITING, no owner, ``due_at`` = ``wake_at``, or now
         if an unread message with seq > ``seen`` exists. Released: WAITING, no owner, due now. Paused, Blocked: that
         status, no owner, not due; but Paused with a ``consumed`` message that is read already (a resume has taken the
-        pause back): WAITING, due now. Ended: that status, ``ended_at``, no owner, not due unless ``closing``, which moves
+        pause back): WAITING, due now. Ended: that status, ``ended_at``, no owner, not due unless ``closing``, which
+        moves
         it to ``CLOSING_LANE``, due now. Continued: generation + 1, position 0, flushed (0, 0), PENDING, no owner, due
         after the delay, ``started_at`` None, waits empty, moved to the lane of the new workflow and version; the old
         generation's journal is kept until purge. Rewound: see there; payload parts of another
@@ -259,8 +260,9 @@ class Store(Protocol):
         """Carry out operator verbs, each a transition of the state graph, idempotent by (run, request_id).
 
         Cancel: never claimed (epoch 0), BLOCKED, or PENDING in a generation that has not started: ended CANCELLED at
-        once with the verb's ``outcome`` (closing, and telling a parent that awaits it); ended: ALREADY if cancelled, else NOT_ALLOWED; otherwise a CANCEL message
-        with id ``cancel/{generation}``, ASKED (a PAUSED run becomes WAITING and due), a second one ALREADY.
+        once with the verb's ``outcome`` (closing, and telling a parent that awaits it); ended: ALREADY if cancelled,
+        else NOT_ALLOWED; otherwise a CANCEL message with id ``cancel/{generation}``, ASKED (a PAUSED run becomes
+        WAITING and due), a second one ALREADY.
         Terminate: any live run ends CANCELLED, ``terminated``, epoch + 1, owner gone; then as for Ended. The store
         itself sends the RESULT message to a parent that awaits it (id ``result/{run}/{generation}``, name = the call,
         payload = ``outcome``).

@@ -30,9 +30,9 @@ from durable_sqlite.rows import RECORD_COLUMNS, read_record
 __all__ = ["glance", "poll"]
 
 _TAKE: Final = (
-    "UPDATE runs SET epoch = epoch + 1, seq = 0, owner = ?1, due_at = NULL, strikes = strikes + 1, status = 'running', "
-    "at = iif(started_at IS NULL, max(at, ?2), at), started_at = coalesce(started_at, max(at, ?2)), "
-    "version = ?3, lane = ?4 WHERE key = ?5"
+    "UPDATE runs SET epoch = epoch + 1, seq = 0, owner = ?, due_at = NULL, strikes = strikes + 1, status = 'running', "
+    "at = iif(started_at IS NULL, max(at, ?), at), started_at = coalesce(started_at, max(at, ?)), "
+    "version = ?, lane = ? WHERE key = ?"
 )
 _TAKE_CLOSING: Final = "UPDATE runs SET epoch = epoch + 1, seq = 0, owner = ?, due_at = NULL WHERE key = ?"
 _CLAIMED: Final = (
@@ -165,7 +165,7 @@ def _take(raw: sqlite3.Connection, session: SessionId, run: DueRun, lane: Lane, 
         version, key = run.version, run.lane
         if version is None and lane.pin is not None:
             version, key = lane.pin, Lane(lane.queue, lane.workflow, lane.pin).key
-        raw.execute(_TAKE, (session, now, version, key, run.key))
+        raw.execute(_TAKE, (session, now, now, version, key, run.key))
     id, epoch = raw.execute("SELECT id, epoch FROM runs WHERE key = ?", (run.key,)).fetchone()
     return id, epoch
 

@@ -179,9 +179,9 @@ def _publish(raw: sqlite3.Connection, key: int, asked: Commit) -> None:
         )
     for emit in asked.emits:
         raw.execute(
-            "INSERT INTO streams (run, stream, place, item) SELECT ?1, ?2, "
-            "coalesce((SELECT max(place) + 1 FROM streams WHERE run = ?1 AND stream = ?2), 0), ?3",
-            (key, emit.stream, emit.item),
+            "INSERT INTO streams (run, stream, place, item) SELECT ?, ?, "
+            "coalesce((SELECT max(place) + 1 FROM streams WHERE run = ? AND stream = ?), 0), ?",
+            (key, emit.stream, key, emit.stream, emit.item),
         )
     for part in asked.parts:
         raw.execute("INSERT OR IGNORE INTO parts (run, hash, data) VALUES (?, ?, ?)", (key, part.hash, part.data))

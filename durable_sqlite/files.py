@@ -136,6 +136,8 @@ def _create(path: str, token: str, create: bool) -> None:
     fresh = f"{path}.{token[:16]}.new"
     try:
         os.close(os.open(fresh, _EXCLUSIVE, 0o600))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InvalidInput(f"No store can be made at {path}: there is no such directory. Make it first.") from error
     except OSError as error:
         raise ReadOnly(
             f"No store can be made at {path} ({error.strerror}). Check that the directory exists and can be written."

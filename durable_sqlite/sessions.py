@@ -33,7 +33,7 @@ _FIND: Final = (
 )
 _BEAT: Final = (
     "INSERT INTO sessions (id, name, registered, queues, started_at, seen_at, expires_at, lease_seconds) "
-    "VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
     "registered = excluded.registered, queues = excluded.queues, seen_at = excluded.seen_at, "
     "expires_at = excluded.expires_at, lease_seconds = excluded.lease_seconds RETURNING lost_runs"
 )
@@ -107,7 +107,7 @@ def beat(raw: sqlite3.Connection, session: WorkerSession, now: float) -> bool:
     """The lease runs from now; returns whether runs were taken from this session since its last poll."""
     registered, queues = words(session)
     expires_at = now + session.lease_seconds
-    values = (session.id, session.name, registered, queues, now, expires_at, session.lease_seconds)
+    values = (session.id, session.name, registered, queues, now, now, expires_at, session.lease_seconds)
     return bool(raw.execute(_BEAT, values).fetchone()[0])
 
 

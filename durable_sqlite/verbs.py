@@ -157,7 +157,7 @@ def _fork(raw: sqlite3.Connection, row: Row, verb: Fork, now: float) -> VerbOutc
     key = creation.add(raw, replace(verb.new, version=version, input=input, seed=seed, digest=digest), now)
     raw.execute("UPDATE details SET rewind = ? WHERE run = ?", (verb.order, key))
     if row.started_at is not None:
-        raw.execute("UPDATE runs SET started_at = ?1, at = ?1 WHERE key = ?2", (row.started_at, key))
+        raw.execute("UPDATE runs SET started_at = ?, at = ? WHERE key = ?", (row.started_at, row.started_at, key))
     return VerbOutcome.DONE
 
 

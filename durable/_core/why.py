@@ -116,7 +116,7 @@ def _wait(wait: Wait, now: float) -> str:
             error = f": {wait.error}" if wait.error else ""
             return f"attempt {wait.attempt}{most} of step {name} {instant(wait.until or now, now)}{error}"
         case WaitKind.TIMER:
-            return f"timer {name} until {instant(wait.until or now, now)}"
+            return f"timer {name} fires {instant(wait.until or now, now)}"
         case WaitKind.SIGNAL:
             end = "" if wait.until is None else f", times out {instant(wait.until, now)}"
             return f"waiting for signal {name} since {instant(wait.since, now)}{end}"

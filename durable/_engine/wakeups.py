@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from typing import Any, Final, final
 
 from durable._engine.weather import Weather
 from durable._model.ids import RunId
-from durable._model.runs import RunRecord
+from durable._model.runs import RunRecord, RunStatus
 from durable.clock import Clock
 from durable.store import Store
 
 __all__ = ["Changes", "RunWatch"]
+
+_log = logging.getLogger("durable.client")
 
 _UNHINTED_SECONDS: Final = 0.1
 _HINTED_SECONDS: Final = 1.0
@@ -81,6 +84,7 @@ class RunWatch:
         self._weather = weather
         self._waiting: dict[RunId, list[asyncio.Future[RunRecord | None]]] = {}
         self._ended: set[RunId] = set()
+        self._told: set[RunId] = set()
         self._task: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
 
@@ -153,6 +157,11 @@ class RunWatch:
             page = runs[start : start + 500]
             records = await self._weather.through(lambda page=page: self._store.get(page))  # type: ignore[misc]
             for run, record in zip(page, records, strict=True):
+                if record is not None and record.status is RunStatus.BLOCKED and run not in self._told:
+                    self._told.add(run)
+                    _log.warning(
+                        "Waiting for run %s, which is blocked: %s It goes on when it is resumed.", run, record.blocked
+                    )
                 if record is None or record.ended:
                     for future in self._waiting.pop(run, []):
                         if not future.done():

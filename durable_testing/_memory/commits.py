@@ -91,7 +91,7 @@ def apply(state: State, run: Run, asked: Commit, now: float) -> Committed:
         run.flushed = asked.flushed
     if asked.waits is not None:
         run.waits = asked.waits
-    stands = all([run.consume(id) for id in asked.consumed])
+    unread = [run.consume(id) for id in asked.consumed]
     for letter in asked.dead:
         run.consume(letter.id, letter.reason)
     if asked.values:
@@ -106,7 +106,7 @@ def apply(state: State, run: Run, asked: Commit, now: float) -> Committed:
     for message in asked.messages:
         state.send(message, now, limited=False)
     if then.__class__ is not Running:
-        move(state, run, asked, now, stands=stands)
+        move(state, run, asked, now, stands=all(unread))
     run.stamps.append(run.at)
     return Committed(Verdict.APPLIED, run.at, now, children)
 

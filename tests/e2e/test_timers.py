@@ -83,7 +83,7 @@ async def test_a_sleeping_run_shows_its_timer(rig: Any) -> None:
     async with rig.serving(wf) as client:
         handle = await client.start(wf)
         await rig.waits(handle, "timer follow-up")
-        assert "Timer follow-up until in 9 min" in await handle.explain()
+        assert "Timer follow-up fires in 9 min" in await handle.explain()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import sys
 import tempfile
@@ -155,5 +156,15 @@ def _next(printer: Printer, script: Script) -> None:
     first = f"order-{script.orders[0].id}"
     printer.line(())
     printer.line((("Now try:", "dim"),))
+    program = _called()
     for command in ("runs list", f"runs show {first}", f"runs history {first}", "db stats"):
-        printer.line(((f"  durable {command} --store {script.url}", ""),))
+        printer.line(((f"  {program} {command} --store {script.url}", ""),))
+
+
+def _called() -> str:
+    """How this program is called here: by its name, or by its path where it is not on the PATH."""
+    program = Path(sys.argv[0])
+    if shutil.which("durable") is not None or program.name != "durable" or not program.is_file():
+        return "durable"
+    here = Path.cwd()
+    return str(program.relative_to(here)) if program.is_relative_to(here) else str(program)

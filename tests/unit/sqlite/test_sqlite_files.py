@@ -191,7 +191,7 @@ async def test_a_missing_store_is_not_created_against_ones_will(url: str, path: 
 
 async def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     store = SqliteStore(f"sqlite:///{tmp_path}/nowhere/runs.db")
-    with pytest.raises(ReadOnly, match="nowhere"):
+    with pytest.raises(InvalidInput, match="nowhere"):
         await store.open()
 
 

@@ -1,11 +1,11 @@
-"""Scratch."""
+"""What a hostile reading found: each of these once lost something, or left a run stuck."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
-from durable import Completion, Context, Corrupt, Retry, RunFailed, RunConflict, Signal, Transient, connect, step, workflow
+from durable import Completion, Context, Corrupt, Retry, RunFailed, Transient, connect, step, workflow
 from tests.unit.engine.faults import faulty_client
 
 
@@ -154,6 +154,7 @@ async def test_hostile_timeout_in_outage(rig: Any) -> None:
             await asyncio.wait_for(handle.result(timeout=0.3), 4)
 
 
+@pytest.mark.xfail(strict=True, reason="the next generation takes the child of its former one for a stranger")
 async def test_hostile_retry_of_a_parent_with_named_child(rig: Any) -> None:
     bad = [1]
 
@@ -169,7 +170,7 @@ async def test_hostile_retry_of_a_parent_with_named_child(rig: Any) -> None:
 
     @workflow
     async def wf(ctx: Context) -> int:
-        return await ctx.child(child, id="kid")
+        return await ctx.child(child.options(id="kid"))
 
     async with rig.serving(wf, child) as client:
         handle = await client.start(wf)
@@ -209,7 +210,7 @@ async def test_hostile_hook_outage(rig: Any) -> None:
     async with connect(rig.url, codec=hook) as client, rig.worker(client, wf):
         handle = await client.start(wf)
         status = await rig.state(handle, "failed", "completed", "blocked")
-        print(status)
+        assert status.state == "completed"
 
 
 async def test_hostile_hook_outage_at_end(rig: Any) -> None:
@@ -223,7 +224,10 @@ async def test_hostile_hook_outage_at_end(rig: Any) -> None:
         handle = await client.start(wf, delay=0.05)
         hook.bad = 2
         status = await rig.state(handle, "failed", "completed", "blocked")
-        print(status)
+        assert status.state == "blocked"  # resume goes on
+        hook.bad = 0
+        await handle.resume()
+        assert await rig.end(handle) == 1
 
 
 async def test_hostile_resume_while_pausing_commit_in_outage(rig: Any) -> None:
@@ -245,8 +249,6 @@ async def test_hostile_resume_while_pausing_commit_in_outage(rig: Any) -> None:
         await rig.state(handle, "running")
         await handle.pause()
         await asyncio.sleep(0.2)
-        n = store.calls["commit"]
-        # fail the commit that pauses: the 2nd from now
         down = [True]
         store.fail("commit", lambda: Transient("x"), when=lambda n: n >= 2 and bool(down))
         go.set()
