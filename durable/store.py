@@ -192,7 +192,8 @@ class Store(Protocol):
         A new row is PENDING, generation 1, epoch 0, due at now + ``delay_seconds``. An existing row is left alone and
         reported, unless ``replace`` is set and differs from the request id that last replaced it: then a live run is
         ended (its owner fenced out by a raised epoch), unread messages and values are dropped, and the row begins its
-        next generation PENDING with the new input, seed, digest, labels and lane, ``closing`` set if it had children.
+        next generation PENDING with the new input, seed, digest, labels and lane (and parent call, if the parent is the
+        same run), ``closing`` set if it had children.
         """
         ...
 

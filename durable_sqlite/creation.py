@@ -20,6 +20,10 @@ _INSERT_DETAILS: Final = (
     "INSERT INTO details (run, digest, seed, parent_call, parent_generation, parent_on_close, parent_notify, "
     "replaced_by, on_complete) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_REPLACE_CALL: Final = (
+    "UPDATE details SET parent_call = ?, parent_generation = ?, parent_on_close = ?, parent_notify = ? "
+    "WHERE run = ? AND EXISTS (SELECT 1 FROM runs WHERE key = details.run AND parent = ?)"
+)
 _REPLACE_DETAILS: Final = (
     "UPDATE details SET digest = ?, seed = ?, tries = 0, replaced_by = ?, terminated = 0, error = NULL, "
     "blocked = NULL, blocked_kind = NULL, blocked_call = NULL, on_complete = ?, rewind = NULL WHERE run = ?"
@@ -108,6 +112,9 @@ def _replace(raw: sqlite3.Connection, row: Row, new: NewRun, now: float) -> None
     raw.execute("DELETE FROM labels WHERE run = ?", (row.key,))
     raw.execute("UPDATE inputs SET input = ? WHERE run = ?", (new.input, row.key))
     raw.execute(_REPLACE_DETAILS, (new.digest, new.seed, new.replace, new.on_complete, row.key))
+    if new.parent is not None:
+        call = (new.parent.call, new.parent.generation, new.parent.on_close, int(new.parent.notify))
+        raw.execute(_REPLACE_CALL, (*call, row.key, new.parent.run))
     _label(raw, row.key, new, row.created_at)
     row.next_generation()
     row.workflow, row.version, row.queue, row.priority = new.workflow, new.version, new.queue, new.priority

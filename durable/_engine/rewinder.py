@@ -16,7 +16,7 @@ from durable._engine import endings
 from durable._engine.guard import activation
 from durable._engine.runner import Runner
 from durable._engine.services import Services
-from durable._engine.takeup import run_facts, unread_after
+from durable._engine.takeup import has_chosen_id, run_facts, unread_after
 from durable._model.claims import Claim
 from durable._model.commits import Commit, Rewound, Running
 from durable._model.entries import (
@@ -31,7 +31,7 @@ from durable._model.entries import (
 )
 from durable._model.ids import CallId, MessageId, RunId
 from durable._model.messages import InboxMessage, MessageKind
-from durable._model.runs import NewRun, RunRecord
+from durable._model.runs import NewRun, Parent, RunRecord
 from durable.codec import Codec
 from durable.errors import InvalidInput
 from durable.store import Store
@@ -122,6 +122,7 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
     stale = tuple(item.message.id for item in inbox if _is_stale(item, run))
     if stale:
         await runner.write(runner.next_commit(Running(), consumed=stale))
+    await _named_children_begin_anew(again, run, services)
     for start in range(0, len(again), 100):
         answer = await runner.write(runner.next_commit(Running(), children=again[start : start + 100]))
         if answer.at == 0.0:
@@ -159,6 +160,25 @@ def _replayed(
             state.apply(entry, at)
     children = [(call.id, call.spec.run) for call in state.calls.values() if isinstance(call.spec, ChildSpec)]
     return state, children
+
+
+async def _named_children_begin_anew(children: Sequence[NewRun], run: RunRecord, services: Services) -> None:
+    """A child whose id the author chose cannot get a fresh one: it begins anew, for the call that asks for it again."""
+    named = [child for child in children if has_chosen_id(child)]
+    if not named:
+        return
+    rows = await services.weather.through(lambda: services.store.get([child.id for child in named]))
+    ours = [
+        replace(child, replace=f"retry/{run.id}/{run.generation}")
+        for child, row in zip(named, rows, strict=True)
+        if row is not None and _same_call(row.parent, child.parent)
+    ]
+    if ours:
+        await services.weather.through(lambda: services.store.create(ours))
+
+
+def _same_call(one: Parent | None, other: Parent | None) -> bool:
+    return one is not None and other is not None and (one.run, one.call) == (other.run, other.call)
 
 
 def _is_stale(item: InboxMessage, run: RunRecord) -> bool:

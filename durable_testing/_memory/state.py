@@ -83,6 +83,8 @@ class State:
         run.closing = run.closing or run.id in self.children
         run.next_generation()
         run.begin(new)
+        if run.parent is not None and new.parent is not None and run.parent.run == new.parent.run:
+            run.parent = new.parent
         self.due.put(run, now + new.delay_seconds)
 
     def child(self, new: NewRun, now: float) -> Created:

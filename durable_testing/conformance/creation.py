@@ -131,6 +131,15 @@ class CreationOfRuns(Bench):
         assert again.claim.input == b"second"
         assert again.claim.messages == ()
 
+    async def test_a_replaced_child_answers_the_call_that_asks_now_if_the_parent_is_the_same(self) -> None:
+        first = Parent(RunId("p"), "call", 1, "cancel")
+        again, stranger = Parent(RunId("p"), "call", 2, "terminate"), Parent(RunId("q"), "call", 2, "terminate")
+        await self.create(parent=first)
+        await self.create(parent=again, replace="x")
+        assert (await self.row()).parent == again
+        await self.create(parent=stranger, replace="y")
+        assert (await self.row()).parent == again
+
     async def test_replace_of_an_unknown_id_creates_and_its_repeat_replaces_nothing(self) -> None:
         assert (await self.create(replace="x")).outcome is Creation.CREATED
         grip = await self.worker().one()

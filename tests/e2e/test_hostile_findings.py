@@ -154,7 +154,6 @@ async def test_hostile_timeout_in_outage(rig: Any) -> None:
             await asyncio.wait_for(handle.result(timeout=0.3), 4)
 
 
-@pytest.mark.xfail(strict=True, reason="the next generation takes the child of its former one for a stranger")
 async def test_hostile_retry_of_a_parent_with_named_child(rig: Any) -> None:
     bad = [1]
 
