@@ -709,7 +709,7 @@ def test_an_option_without_sense_is_refused_at_the_declaration(options: dict[str
         step(**options)(fn)
 
 
-async def test_record_input_keeps_the_arguments_for_people_to_see(rig: Any) -> None:
+async def test_rule_22_record_input_keeps_the_arguments_for_people_to_see(rig: Any) -> None:
     @step(record_input=True)
     async def charge(amount: int, currency: str) -> None: ...
 

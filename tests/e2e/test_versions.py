@@ -429,7 +429,7 @@ async def test_rule_12_the_standard_wait_for_under_its_own_name_is_refused(memor
         assert "as_completed" in status.error
 
 
-async def test_the_guard_leaves_other_code_alone(rig: Any) -> None:
+async def test_rule_15_the_guard_leaves_other_code_alone(rig: Any) -> None:
     """Rule 15: what imports, logs and encodes may open files; so may steps while a workflow runs."""
 
     @step
