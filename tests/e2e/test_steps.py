@@ -610,10 +610,10 @@ async def test_waiting_for_its_turn_is_no_silence(rig: Any) -> None:
 
 @pytest.mark.slow
 async def test_a_step_that_beats_outlives_its_heartbeat_timeout(rig: Any) -> None:
-    @step(heartbeat=0.15)
+    @step(heartbeat=0.5)
     def busy() -> str:
-        for _ in range(12):
-            time.sleep(0.03)
+        for _ in range(9):
+            time.sleep(0.08)
             heartbeat()
         return "done"
 
