@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, cast, final
 
 from durable._core.primitives import in_workflow
-from durable._model import defaults
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import check_name
 from durable._model.retry import NO_RETRY, Retry
@@ -332,7 +331,3 @@ def check_effect(policy: StepPolicy, is_async: bool, name: str) -> None:
         raise InvalidInput(f"Step {name!r}: check= belongs to effect='at_most_once'.")
     if policy.on_unknown not in ("block", "raise"):
         raise InvalidInput(f"Step {name!r}: on_unknown= is 'block' or 'raise', not {policy.on_unknown!r}.")
-
-
-Undo = Callable[..., Awaitable[Any] | Any]
-VERSION = defaults.VERSION

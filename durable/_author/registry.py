@@ -8,7 +8,7 @@ from typing import Any, final
 from durable._author.context import Context
 from durable._author.definitions import Step, Workflow, WorkflowPolicy, step_workflow_name
 from durable._model import defaults
-from durable.errors import DuplicateRegistration, InvalidInput, UnknownWorkflow
+from durable.errors import DuplicateRegistration, InvalidInput
 
 __all__ = ["Registry"]
 
@@ -64,21 +64,6 @@ class Registry:
     def newest(self, name: str) -> str:
         """The version that runs started by name only are pinned to: the one registered last."""
         return next(reversed(self._workflows[name]))
-
-    def require(self, name: str, version: str | None = None) -> Workflow[..., Any]:
-        """A workflow, or the error that says what there is instead.
-
-        Raises:
-            UnknownWorkflow: Nothing of this name, or not in this version.
-        """
-        found = self.get(name, version)
-        if found is not None:
-            return found
-        versions = self._workflows.get(name)
-        if versions:
-            raise UnknownWorkflow(f"Workflow {name!r} has no version {version!r} here, only {', '.join(versions)}.")
-        known = ", ".join(sorted(self.names())) or "none"
-        raise UnknownWorkflow(f"There is no workflow {name!r} here. Registered: {known}.")
 
     def names(self) -> list[str]:
         """Names of the workflows, built-in ones left out."""

@@ -74,11 +74,6 @@ class Executor:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    @property
-    def stragglers(self) -> int:
-        """Threads of timed-out or dropped attempts that have not ended yet."""
-        return sum(not future.done() for future in self._stragglers.values())
-
     async def check(self, call: Call, key: str) -> Entry | None:
         """Ask an at-most-once step's ``check`` what became of the attempt that a crash cut; None if it cannot tell."""
         spec: StepSpec = call.spec

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, final
+from typing import Any, final
 
 from durable._engine.weather import Weather
+from durable._model import defaults
 from durable._model.ids import RunId
 from durable._model.runs import RunRecord, RunStatus
 from durable.clock import Clock
@@ -17,9 +18,6 @@ from durable.store import Store
 __all__ = ["Changes", "RunWatch"]
 
 _log = logging.getLogger("durable.client")
-
-_UNHINTED_SECONDS: Final = 0.1
-_HINTED_SECONDS: Final = 1.0
 
 
 @final
@@ -31,7 +29,7 @@ class Changes:
         self._clock = clock
         self._waiters: set[asyncio.Future[None]] = set()
         self._task: asyncio.Task[None] | None = None
-        self.interval = _HINTED_SECONDS if store.hinted else _UNHINTED_SECONDS
+        self.interval = defaults.POLL_SECONDS if store.hinted else defaults.POLL_UNHINTED_SECONDS
 
     def start(self) -> None:
         """Begin to listen."""
