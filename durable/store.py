@@ -205,7 +205,8 @@ class Store(Protocol):
         after a back-off of ``min(60, 2 ** (strikes - lonely_after))`` seconds; (3) runs of this session that ``held``
         does not name are released likewise, but without a strike; (4) due runs (``due_at`` <= now, status PENDING,
         RUNNING or WAITING, and closing ones from ``CLOSING_LANE``) are claimed: aged ones (due over 60 s ago) first,
-        then higher priority, then earlier ``due_at``; epoch + 1, seq 0, owner set, strikes + 1, ``due_at`` None,
+        then higher priority, then earlier ``due_at``; epoch + 1 (and above every epoch that a purged run had: an id may
+        come again, its workers' commits may not), seq 0, owner set, strikes + 1, ``due_at`` None,
         ``started_at`` and ``at`` stamped if this generation had none, version pinned.
 
         A run whose strikes have reached ``lonely_after`` is claimed lonely, one per poll at most; one whose strikes
@@ -216,7 +217,8 @@ class Store(Protocol):
         ...
 
     async def renew(self, session: WorkerSession) -> bool:
-        """Heartbeat: the session's lease runs for ``lease_seconds`` from now. False if it had expired and lost runs.
+        """Heartbeat: the session's lease runs for ``lease_seconds`` from now. False if it had expired and lost runs,
+        until a poll whose ``held`` names none of them shows that the session knows.
 
         Need not survive a power loss. Called from the heartbeat's own thread, on a ``dedicated`` store.
         """
@@ -272,7 +274,7 @@ class Store(Protocol):
         Resume: PAUSED or BLOCKED becomes PENDING (epoch 0) or WAITING, due now, strikes 0, blocked cleared; running
         with an unread PAUSE message: that message is consumed, DONE; live otherwise: ALREADY. Retry: ended only:
         generation + 1, PENDING, due now, ``rewind`` = order, position 0, flushed (0, 0), ``started_at`` kept,
-        ``closing`` set, outcome and error cleared, same input and seed.
+        ``closing`` set, outcome and error cleared, unread pauses consumed, same input and seed.
         Fork: creates the new run with this run's input, seed, digest and (if the new run names none) version, and
         ``rewind`` = order, ``started_at`` = this run's. Settle: BLOCKED only, no open ``rewind``, position must fit:
         the entry is appended, WAITING, due now.

@@ -29,12 +29,15 @@ from durable_sqlite.rows import RECORD_COLUMNS, read_record
 
 __all__ = ["glance", "poll"]
 
+# A run of this id that was purged may have a worker that lives on: no epoch comes again (see ``upkeep``).
+_NEXT_EPOCH: Final = "max(epoch, (SELECT epochs_purged FROM tide)) + 1"
 _TAKE: Final = (
-    "UPDATE runs SET epoch = epoch + 1, seq = 0, owner = ?, due_at = NULL, strikes = strikes + 1, status = 'running', "
+    f"UPDATE runs SET epoch = {_NEXT_EPOCH}, seq = 0, owner = ?, due_at = NULL, "  # noqa: S608
+    "strikes = strikes + 1, status = 'running', "
     "at = iif(started_at IS NULL, max(at, ?), at), started_at = coalesce(started_at, max(at, ?)), "
     "version = ?, lane = ? WHERE key = ?"
 )
-_TAKE_CLOSING: Final = "UPDATE runs SET epoch = epoch + 1, seq = 0, owner = ?, due_at = NULL WHERE key = ?"
+_TAKE_CLOSING: Final = f"UPDATE runs SET epoch = {_NEXT_EPOCH}, seq = 0, owner = ?, due_at = NULL WHERE key = ?"  # noqa: S608
 _CLAIMED: Final = (
     f"SELECT {RECORD_COLUMNS}, i.input FROM runs r JOIN details d ON d.run = r.key "  # noqa: S608
     "JOIN inputs i ON i.run = r.key WHERE r.id = ? AND r.owner = ? AND r.epoch = ?"
@@ -107,13 +110,14 @@ def poll(
     if not repeated:
         claims, blocked = _claim(raw, worker.id, want, now)  # (4)
         news |= blocked
+    owned = _owned(raw, worker.id)
+    unheard = any(one.run not in owned or owned[one.run][1] != one.epoch for one in want.held)
     raw.execute(
-        "UPDATE sessions SET lost_runs = 0, last_poll = ?, last_claims = ? WHERE id = ?",
-        (want.poll_id, json.dumps(claims), worker.id),
+        "UPDATE sessions SET lost_runs = lost_runs AND ?, last_poll = ?, last_claims = ? WHERE id = ?",
+        (unheard, want.poll_id, json.dumps(claims), worker.id),
     )
     found = [head.due_at for head in heads(raw, {lane.key for lane in want.lanes})]
     standing = [holder for holder in others if holder.session not in gone]
-    owned = _owned(raw, worker.id)
     return _answer(raw, worker, want, owned, claims, standing, found, now), gone, news
 
 

@@ -179,7 +179,10 @@ CREATE TABLE records (
 )
 
 # One tuple of statements per version; a new version is one more tuple, and older ones never change.
-_MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_TABLES,)
+_MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    _TABLES,
+    ("ALTER TABLE tide ADD COLUMN epochs_purged INTEGER NOT NULL DEFAULT 0",),
+)
 VERSION: Final = len(_MIGRATIONS)
 _EXPECTED: Final = frozenset(
     statement.split()[index]

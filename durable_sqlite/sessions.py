@@ -104,7 +104,7 @@ def words(session: WorkerSession) -> tuple[str, str]:
 
 
 def beat(raw: sqlite3.Connection, session: WorkerSession, now: float) -> bool:
-    """The lease runs from now; returns whether runs were taken from this session since its last poll."""
+    """The lease runs from now; returns whether runs were taken from this session without its knowing."""
     registered, queues = words(session)
     expires_at = now + session.lease_seconds
     values = (session.id, session.name, registered, queues, now, now, expires_at, session.lease_seconds)
@@ -112,7 +112,7 @@ def beat(raw: sqlite3.Connection, session: WorkerSession, now: float) -> bool:
 
 
 def renew(raw: sqlite3.Connection, session: WorkerSession, now: float) -> bool:
-    """See ``Store.renew``; the bad news stays until the session polls, so that a lost answer does not lose it."""
+    """See ``Store.renew``; the bad news stays until a poll shows that it was heard: an answer may be late, or lost."""
     return not beat(raw, session, now)
 
 

@@ -19,7 +19,7 @@ _WHAT: Final = (
     "AND (:workflow IS NULL OR r.workflow = :workflow) "
     "AND (:statuses = '[]' OR r.status IN (SELECT value FROM json_each(:statuses))) "
 )
-_SELECT: Final = "SELECT r.key FROM "
+_SELECT: Final = "SELECT r.key, r.epoch FROM "
 _BY_END: Final = " ORDER BY r.ended_at, r.key LIMIT :limit"
 BY_RUN: Final = "".join(
     (_SELECT, "json_each(:runs) w CROSS JOIN runs r INDEXED BY runs_id ON r.id = w.value WHERE", _WHAT, _BY_END)
@@ -70,12 +70,16 @@ def purge(raw: sqlite3.Connection, query: PurgeQuery, now: float) -> int:
     }
     purged = 0
     changes = raw.total_changes
-    for (key,) in raw.execute(statement, parameters).fetchall():
+    highest = 0
+    for key, epoch in raw.execute(statement, parameters).fetchall():
+        highest = max(highest, epoch)
         for delete in _DELETE:
             raw.execute(delete, (key,))
         purged += 1
         if raw.total_changes - changes > _ROWS_MAX:
             break
+    if purged:
+        raw.execute("UPDATE tide SET epochs_purged = max(epochs_purged, ?) WHERE one = 1", (highest,))
     return purged
 
 

@@ -136,6 +136,8 @@ def _retry(raw: sqlite3.Connection, row: Row, verb: Retry, now: float) -> VerbOu
         return VerbOutcome.NOT_ALLOWED
     if row.owner is not None:
         row.raise_epoch()
+    for id in inbox.unread_of_kind(raw, row.key, MessageKind.PAUSE):
+        inbox.consume(raw, row.key, id)  # they were meant for the generation that has ended
     raw.execute("DELETE FROM outcomes WHERE run = ?", (row.key,))
     raw.execute("UPDATE details SET rewind = ?, error = NULL, terminated = 0 WHERE run = ?", (verb.order, row.key))
     row.next_generation()

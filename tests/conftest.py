@@ -2,7 +2,16 @@
 
 Every test that asks for ``rig`` runs in three places: on the memory store; on the memory store with a worker that keeps
 no waiting run in memory, so that each wake-up replays; and on SQLite.
+
+``python -m tests.hostile`` runs all tests in hostile configurations. These are applied here, before the engine is
+imported.
 """
+
+# ruff: noqa: E402
+from tests.hostile import configurations as hostile
+
+hostile.check_environment()
+hostile.apply()
 
 import asyncio
 import contextlib
@@ -15,8 +24,26 @@ from typing import Any
 import pytest
 
 from durable import Client, Handle, Worker, Workflow, connect
+from durable._model import defaults
 
 _numbers = itertools.count()
+_PATIENCE = hostile.patience()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", f"needs(*what, reason): left out where a hostile configuration takes it: {', '.join(hostile.NEEDS)}"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is about a setting that the active configuration takes away."""
+    taken = hostile.active().takes
+    for item in items:
+        for mark in item.iter_markers("needs"):
+            needed = hostile.checked(mark)
+            if needed & taken:
+                item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(needed & taken)}: {mark.kwargs['reason']}"))
 
 
 def _sqlite_is_there() -> bool:
@@ -32,7 +59,7 @@ class Rig:
 
     def __init__(self, url: str, cache: int) -> None:
         self.url = url
-        self.cache = cache
+        self.cache = min(cache, defaults.CACHE_RUNS)
 
     def worker(self, client: Client, *workflows: Workflow[..., Any], **options: Any) -> Worker:
         """A worker that a failing test does not wait for."""
@@ -46,17 +73,21 @@ class Rig:
         async with connect(self.url) as client, self.worker(client, *workflows, **options):
             yield client
 
+    def soon(self, seconds: float) -> float:
+        """How long something may take that takes no time in itself: longer where the configuration is slow."""
+        return seconds * _PATIENCE
+
     async def run(self, client: Client, wf: Any, /, *input: Any, **options: Any) -> Any:
         """Start a run and wait for its result."""
         return await self.end(await client.start(wf, *input, **options))
 
     async def end(self, handle: Handle[Any]) -> Any:
         """The result of a run, soon."""
-        return await handle.result(timeout=5)
+        return await handle.result(timeout=5 * _PATIENCE)
 
     async def until(self, condition: Callable[[], Any], seconds: float = 5.0) -> Any:
         """Wait for something to become true; the condition may be a coroutine function."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds * _PATIENCE):
             while True:
                 answer = condition()
                 if isinstance(answer, Awaitable):

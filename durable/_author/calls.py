@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, final
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, final
 
 from durable._author.definitions import Step, StepPolicy
 from durable._core.state import MISSING, Call, CallFuture, RunState
@@ -177,7 +177,12 @@ def fitting(scope: Scope, call: Call, declared: ValueType[Any], raw: bytes) -> A
     try:
         return declared.load(raw, f"result of {call.kind} {call.name!r}")
     except InvalidInput as error:
-        scope.state.loop.refuse(f"The journal cannot be read by this code: {error}")
+        unfitting(scope, error)
+
+
+def unfitting(scope: Scope, error: InvalidInput) -> NoReturn:
+    """Block the run: what is stored is not of the declared type any more."""
+    scope.state.loop.refuse(f"The journal cannot be read by this code: {error}")
 
 
 def read_step(scope: Scope) -> Callable[[Call, Settled], Any]:

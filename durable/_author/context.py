@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar, final, overload
 from uuid import UUID
 
 from durable._author import parallel
-from durable._author.calls import ChildSpec, Scope, SignalSpec, StepCall, StepSpec, read_step
+from durable._author.calls import ChildSpec, Scope, SignalSpec, StepCall, StepSpec, fitting, read_step, unfitting
 from durable._author.definitions import (
     UNSET,
     Effect,
@@ -38,7 +38,7 @@ from durable._model.messages import Message, MessageKind
 from durable._model.retry import NO_RETRY, Retry
 from durable._model.runs import NewRun, Parent
 from durable.codec import Arguments, ValueType, digest, load_error
-from durable.errors import RunFailed, WorkflowCodeError
+from durable.errors import InvalidInput, RunFailed, WorkflowCodeError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -262,6 +262,8 @@ class Context:
                 raise load_error(scope.codec.open(settled.payload))
             try:
                 return result_of(scope.codec.open(settled.payload), run.id, workflow.arguments.result)
+            except InvalidInput as misfit:
+                unfitting(scope, misfit)
             except RunFailed as failed:
                 if policy is None or failed.__cause__ is None:
                     raise
@@ -382,7 +384,7 @@ class Context:
         call.place = place(2)
 
         def read(call: Call, settled: Settled) -> Any:
-            return spec.value_type.load(self._scope.codec.open(settled.payload), f"signal {signal.name!r}")
+            return fitting(self._scope, call, spec.value_type, self._scope.codec.open(settled.payload))
 
         waiting: StepCall[Any] = StepCall(self._scope, call, read)
         if timeout is None:

@@ -42,15 +42,19 @@ async def run_all(calls: Sequence[Awaitable[Any]], limit: int | None, tolerate: 
         _discard(calls)
         raise
     gate = asyncio.Semaphore(limit) if limit is not None and limit < len(calls) else None
-    tasks = [asyncio.ensure_future(call if gate is None else _gated(call, gate)) for call in calls]
+    tasks: list[asyncio.Future[Any]] = []
     try:
+        for call in calls:
+            tasks.append(asyncio.ensure_future(call if gate is None else _gated(call, gate)))
         await _settle(tasks, allowed)
     except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if gate is not None:
-            _discard(calls)
+        try:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:  # also when the run leaves memory: then no task begins, and nothing can be awaited
+            if gate is not None or len(tasks) < len(calls):
+                _discard(calls)
         raise
     return [(task.exception() is None, None if task.exception() else task.result()) for task in tasks]
 

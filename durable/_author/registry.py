@@ -31,7 +31,7 @@ class Registry:
             raise InvalidInput(f"Worker(workflows=[...]) takes functions decorated with @workflow, not {workflow!r}.")
         versions = self._workflows.setdefault(workflow.name, {})
         present = versions.get(workflow.version)
-        if present is not None and present.fn is not workflow.fn:
+        if present is not None and present.__wrapped__ is not workflow.__wrapped__:
             raise DuplicateRegistration(
                 f"Two workflows are named {workflow.name!r} version {workflow.version!r}: "
                 f"{present.__module__}.{present.__qualname__} and {workflow.__module__}.{workflow.__qualname__}. "

@@ -103,11 +103,16 @@ class Saga(Tracker):
 
 
 async def _shielded(undoing: asyncio.Task[None]) -> None:
+    """Await the undoing; a cancel that comes meanwhile is raised when it has ended, for it must not be lost."""
     cast(Any, undoing).sheltered = True
+    asked: asyncio.CancelledError | None = None
     while not undoing.done():
         try:
             await asyncio.shield(undoing)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancel:
             if undoing.cancelled():
                 raise
+            asked = cancel
     undoing.result()
+    if asked is not None:
+        raise asked

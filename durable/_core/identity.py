@@ -15,7 +15,18 @@ from durable._model.ids import MessageId, RunId
 MAIN_PATH: Final = "0"
 OUTSIDE_PATH: Final = "~"  # callbacks that belong to no task
 
-__all__ = ["MAIN_PATH", "OUTSIDE_PATH", "child_id", "derived_id", "idempotency_key", "kind_of", "matches", "name_of"]
+__all__ = [
+    "MAIN_PATH",
+    "OUTSIDE_PATH",
+    "child_id",
+    "derived_id",
+    "follows",
+    "idempotency_key",
+    "kind_of",
+    "matches",
+    "name_of",
+    "next_seed",
+]
 
 
 def name_of(call: str) -> str:
@@ -41,6 +52,20 @@ def matches(asked: str, call: str) -> bool:
 def derived_id(*parts: str) -> str:
     """A deterministic id from identity; parts are joined with a character that no name can hold."""
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=12).hexdigest()
+
+
+def next_seed(seed: str) -> str:
+    """The seed of a run's next generation: another one, but whoever knows the first can tell that it follows."""
+    return derived_id(seed, "next") + derived_id("next", seed)[:8]
+
+
+def follows(seed: str, first: str, generations: int) -> bool:
+    """Whether a seed is that of one of the first so many generations of a run that began with another."""
+    for _ in range(generations):
+        if first == seed:
+            return True
+        first = next_seed(first)
+    return False
 
 
 def child_id(run: str, generation: int, call: str) -> RunId:

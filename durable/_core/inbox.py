@@ -75,8 +75,8 @@ def select(
             chosen.not_before = max(item.due, chosen.not_before or item.due)
             continue
         assert isinstance(item, InboxMessage)
-        size += len(item.message.payload)
         if item.message.kind is not MessageKind.SIGNAL:
+            size += len(item.message.payload)
             _take(state, item, chosen)
             continue
         waiter = _waiter(state, item.message.name, served)
@@ -99,9 +99,12 @@ def select(
 def _candidates(
     state: RunState, unread: Sequence[InboxMessage], now: float
 ) -> list[tuple[tuple[float, int, float], bool, InboxMessage | Call]]:
-    found: list[tuple[tuple[float, int, float], bool, InboxMessage | Call]] = [
-        ((item.at, 0, float(item.seq)), False, item) for item in unread if item.message.kind is not MessageKind.PAUSE
-    ]
+    found: list[tuple[tuple[float, int, float], bool, InboxMessage | Call]] = []
+    arrived = 0.0
+    for item in unread:
+        arrived = max(arrived, item.at)  # the store's clock may have stepped back between two arrivals (I6)
+        if item.message.kind is not MessageKind.PAUSE:
+            found.append(((arrived, 0, float(item.seq)), False, item))
     for order, call in enumerate(state.calls.values()):
         if call.kind is CallKind.TIMER and call.due is not None and call.due <= now:
             found.append(((call.due, 1, float(order)), True, call))
@@ -120,7 +123,7 @@ def _take(state: RunState, item: InboxMessage, chosen: Selection) -> None:
     message = item.message
     chosen.consumed.append(message.id)
     if message.kind is MessageKind.CANCEL:
-        if state.cancel_cause is None:
+        if state.cancel_cause is None and not any(isinstance(entry, CancelAsked) for entry in chosen.entries):
             chosen.entries.append(CancelAsked("cancel", message.payload, message.id))
         return
     for call in state.calls.values():

@@ -22,7 +22,7 @@ from durable.errors import WorkflowCodeError
 
 T = TypeVar("T")
 
-__all__ = ["HeldHooks", "Poisoned", "WorkflowFuture", "WorkflowLoop", "WorkflowTask"]
+__all__ = ["HeldHooks", "Inside", "Poisoned", "WorkflowFuture", "WorkflowLoop", "WorkflowTask"]
 
 _SPIN_MAX: Final = 2_000_000
 _HASH_STEP: Final = 0x9E3779B97F4A7C15  # odd, so that successive hashes of one run never collide
@@ -141,7 +141,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def spin(self) -> None:
         """Run callbacks until none is ready; swaps the running loop, the current task and the generator hooks."""
-        with _Inside(self):
+        with Inside(self):
             ready = self._ready
             for _ in range(_SPIN_MAX):
                 if not ready:
@@ -161,9 +161,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 )
             )
 
-    def inside(self) -> _Inside:
+    def inside(self) -> Inside:
         """For a caller that must run user code (closing coroutines) as if from this loop."""
-        return _Inside(self)
+        return Inside(self)
 
     def ready(self, handle: events.Handle) -> None:
         """Let a fired timer's callback run at the next spin."""
@@ -308,12 +308,16 @@ class HeldHooks:
         sys.set_asyncgen_hooks(*self._hooks)
 
 
-class _Inside:
-    """Context manager: code inside runs as on the workflow loop, and the outer loop finds everything as it was."""
+class Inside:
+    """Context manager: code inside runs as on this loop, and the outer loop finds everything as it was.
+
+    Args:
+        loop: Driven by hand: a workflow's, or a simulator's. It has an attribute ``_running``.
+    """
 
     __slots__ = ("_hooks", "_loop", "_outer", "_task")
 
-    def __init__(self, loop: WorkflowLoop) -> None:
+    def __init__(self, loop: Any) -> None:
         self._loop = loop
 
     def __enter__(self) -> None:

@@ -90,8 +90,12 @@ async def _wait_for(fut: Awaitable[T], timeout: float | None) -> T:
             return pending.result()
         except asyncio.CancelledError as error:
             raise TimeoutError from error
-    async with asyncio.timeout(timeout):
-        return await fut
+    try:
+        async with asyncio.timeout(timeout):
+            return await fut
+    finally:
+        if isinstance(fut, CoroutineType):  # a run that leaves memory gets no timeout: what it was for never begins
+            fut.close()
 
 
 class _AsCompleted(Iterator[Coroutine[Any, Any, T]], AsyncIterator["asyncio.Future[T]"]):

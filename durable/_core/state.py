@@ -13,7 +13,7 @@ from asyncio import events
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from durable._core import matching
 from durable._core.identity import MAIN_PATH
@@ -60,6 +60,7 @@ class RunFacts:
 
 
 Place = tuple[CodeType, int]
+Note = AttemptFailed | AttemptBegun | NotDone
 MISSING: Final = object()
 DEADLINE: Final = CallId("~/timer/time limit#0")
 
@@ -156,6 +157,7 @@ class RunState:
         self._abandoned: set[CallId] = set()
         self._timers: dict[int, Call] = {}  # by id: timer handles are equal when they do the same at the same instant
         self._aside: dict[CallId, Settled] = {}
+        self._notes_aside: dict[CallId, list[tuple[Note, int]]] = {}
         self._patches: dict[str, bool] = {}
         self._marked: set[str] = set()
         self._at = 0.0
@@ -205,23 +207,8 @@ class RunState:
                 self._activation, self._fired_here = self.position, 0
                 self._cancel(entry)
                 self._activate()
-            case AttemptFailed():
-                call = self._noted(entry.call, entry.fingerprint, position)
-                if call is not None:
-                    call.failed = max(call.failed, entry.attempt)
-                    call.begun = max(call.begun, entry.attempt)
-                    call.retry_at = self.loop.now + entry.delay_seconds
-                    call.last_error = entry.payload
-                    call.progress = entry.progress if entry.progress is not None else call.progress
-            case AttemptBegun():
-                call = self._noted(entry.call, entry.fingerprint, position)
-                if call is not None:
-                    call.begun = max(call.begun, entry.attempt)
-                    call.progress = entry.progress if entry.progress is not None else call.progress
-            case NotDone():
-                call = self._noted(entry.call, entry.fingerprint, position)
-                if call is not None:
-                    call.not_done = max(call.not_done, entry.attempt)
+            case AttemptFailed() | AttemptBegun() | NotDone():
+                self._note(entry, position)
             case PatchMarked():
                 self._marked.add(entry.change)
             case Rebegun():
@@ -275,6 +262,11 @@ class RunState:
         if at >= self._flushed:
             self.fired.append(command)
             self._fired_at.append(at)
+
+    def fire_again(self, command: Command) -> None:
+        """Issue a command that replay has dropped as one of before, and that the store turns out not to have."""
+        self.fired.append(command)
+        self._fired_at.append(self._flushed)
 
     def patched(self, change: str) -> bool:
         """Whether this run takes the new path; decided at the first asking and the same ever after."""
@@ -418,6 +410,8 @@ class RunState:
         assert self._main is not None
         if self._main.done() and not self.finished:
             self._end()
+        if self._notes_aside:
+            self._take_notes()
 
     def _end(self) -> None:
         """The main task is done: other tasks are cancelled and spun to quiet; their clean-up may run steps."""
@@ -457,14 +451,23 @@ class RunState:
         if self.violation is None:
             self.violation = error
 
-    def _noted(self, call_id: CallId, fingerprint: str, position: int) -> Call | None:
-        call = self.calls.get(call_id)
-        if call is None:
-            if call_id not in self._abandoned and not self.facts.tolerant:
-                self._mismatch(call_id, position, "ended" if self.finished else "absent")
-            return None
-        self._compare(call, fingerprint, position)
-        return call
+    def _note(self, note: Note, position: int) -> None:
+        call = self.calls.get(note.call)
+        if call is not None:
+            self._compare(call, note.fingerprint, position)
+            _keep(call, note, self.loop.now)
+        elif note.call not in self._abandoned:
+            if not self.facts.tolerant:
+                self._mismatch(note.call, position, "ended" if self.finished else "absent")
+            # An at-most-once attempt that has begun must not be forgotten because another call was put in front of it.
+            self._notes_aside.setdefault(note.call, []).append((note, position))
+
+    def _take_notes(self) -> None:
+        """Notes that were set aside, for calls that have been made meanwhile."""
+        for call_id in [call_id for call_id in self._notes_aside if call_id in self.calls]:
+            for note, position in self._notes_aside.pop(call_id):
+                self._compare(self.calls[call_id], note.fingerprint, position)
+                _keep(self.calls[call_id], note, self.loop.now)
 
     def _compare(self, call: Call, fingerprint: str, position: int) -> None:
         if call.fingerprint != fingerprint and self._at > self.facts.unchecked_until:
@@ -480,6 +483,24 @@ class RunState:
             )
         problem = matching.Mismatch(self.facts.run, position, expected, found, why)
         raise NonDeterminismError(matching.report(problem))
+
+
+def _keep(call: Call, note: Note, now: float) -> None:
+    """What a note tells of its call."""
+    match note:
+        case AttemptFailed():
+            call.failed = max(call.failed, note.attempt)
+            call.begun = max(call.begun, note.attempt)
+            call.retry_at = now + note.delay_seconds
+            call.last_error = note.payload
+            call.progress = note.progress if note.progress is not None else call.progress
+        case AttemptBegun():
+            call.begun = max(call.begun, note.attempt)
+            call.progress = note.progress if note.progress is not None else call.progress
+        case NotDone():
+            call.not_done = max(call.not_done, note.attempt)
+        case _ as never:
+            assert_never(never)
 
 
 def timer_print(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from durable._author.definitions import Invocation, Signal, Workflow
 from durable._author.registry import Registry
+from durable._core.identity import follows
 from durable._engine.closer import Completion, pack_on_complete
 from durable._engine.handle import Handle, RunSummary, summary
 from durable._engine.link import Link
@@ -226,7 +227,7 @@ class Client:
         created = (await self.link.reach(lambda: self.link.store.create([new])))[0]
         if if_exists == "reject" and created.outcome is Creation.EXISTED:
             row = (await self.link.reach(lambda: self.link.store.get([new.id])))[0]
-            if row is not None and row.seed == new.seed:  # this very start made it; only its answer was lost
+            if row is not None and follows(row.seed, new.seed, row.generation):  # this very start made it
                 return Handle(self.link, new.id, workflow if isinstance(workflow, Workflow) else None)
         _check_conflict(new, created, if_exists)
         return Handle(self.link, new.id, workflow if isinstance(workflow, Workflow) else None)
@@ -403,11 +404,11 @@ def _replace_id(if_exists: str, request_id: str | None) -> str | None:
 def _check_conflict(new: NewRun, created: Created, if_exists: IfExists) -> None:
     if created.outcome is not Creation.EXISTED:
         return
-    if created.workflow != new.workflow:
-        raise RunConflict(
-            f"Run {new.id} exists already and runs workflow {created.workflow!r}, not {new.workflow!r}.", new.id
-        )
-    if created.digest != new.digest:
+    if created.digest != new.digest:  # it tells the workflow, too, and stays the same however the run continues
+        if created.workflow != new.workflow:
+            raise RunConflict(
+                f"Run {new.id} exists already and runs workflow {created.workflow!r}, not {new.workflow!r}.", new.id
+            )
         raise RunConflict(f"Run {new.id} exists already, with another input. Choose another id.", new.id)
     if if_exists == "reject":
         raise RunConflict(f"Run {new.id} exists already ({created.status}).", new.id)

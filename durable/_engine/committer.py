@@ -56,11 +56,13 @@ class Committer:
         if not self._wake.is_set():
             self._wake.set()
 
-    async def write(self, commit: Commit) -> Committed:
-        """Write one ready-made commit with the next transaction."""
-        ready = _Ready(commit, asyncio.get_running_loop().create_future())
-        self.submit(ready)
-        return await ready.answer
+    async def write(self, *commits: Commit) -> list[Committed]:
+        """Write ready-made commits with the next transaction, in this order."""
+        loop = asyncio.get_running_loop()
+        written = [_Ready(commit, loop.create_future()) for commit in commits]
+        for ready in written:
+            self.submit(ready)
+        return [await ready.answer for ready in written]
 
     async def run(self) -> None:
         """Write until cancelled."""

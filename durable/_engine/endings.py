@@ -10,6 +10,7 @@ from typing import Any
 from durable._author import outcomes
 from durable._author.context import Context, Continue
 from durable._author.definitions import Workflow
+from durable._core.identity import next_seed
 from durable._core.state import RunState
 from durable._model.claims import Claim
 from durable._model.commits import Continued, Ended, Then
@@ -18,7 +19,7 @@ from durable._model.messages import Message, MessageKind
 from durable._model.retry import Failure, next_delay
 from durable._model.runs import RunRecord, RunStatus
 from durable.clock import Clock
-from durable.codec import Codec, digest, dump_error, error_line
+from durable.codec import Codec, dump_error, error_line
 from durable.errors import DurableError, InvalidInput, NotSerializable, PayloadTooLarge
 
 __all__ = ["cancelled_outcome", "ending", "farewell", "program"]
@@ -46,7 +47,7 @@ def ending(state: RunState, claim: Claim, workflow: Workflow[..., Any], codec: C
     run = claim.run
     result, error = state.outcome()
     if isinstance(error, Continue) and state.cancel_cause is None:
-        return _continued(error, codec, clock)
+        return _continued(error, claim.run, codec)
     closing = state.children_started > 0 or run.on_complete is not None or run.generation > 1
 
     def ended(status: RunStatus, outcome: bytes, line: str | None) -> Ended:
@@ -76,11 +77,10 @@ def ending(state: RunState, claim: Claim, workflow: Workflow[..., Any], codec: C
     return ended(RunStatus.FAILED, codec.seal(outcomes.failed(raw_error), "a run's error"), line)
 
 
-def _continued(order: Continue, codec: Codec, clock: Clock) -> Continued:
+def _continued(order: Continue, run: RunRecord, codec: Codec) -> Continued:
+    """The digest stays that of the start: said again after a lost answer, it is still the same start (I19)."""
     sealed = codec.seal(order.raw, f"input of workflow {order.workflow.name!r}")
-    return Continued(
-        order.workflow.name, order.workflow.version, sealed, digest(order.workflow.name, order.raw), clock.token()
-    )
+    return Continued(order.workflow.name, order.workflow.version, sealed, run.digest, next_seed(run.seed))
 
 
 def _again(
@@ -94,7 +94,9 @@ def _again(
     delay = next_delay(policy, error, Failure(run.tries + 1, max(0.0, state.now - run.created_at), clock.random()))
     if delay is None:
         return None
-    return Continued(workflow.name, workflow.version, claim.input, run.digest, clock.token(), delay, run.tries + 1)
+    return Continued(
+        workflow.name, workflow.version, claim.input, run.digest, next_seed(run.seed), delay, run.tries + 1
+    )
 
 
 def _time_limit(workflow: Workflow[..., Any], error: BaseException | None) -> TimeoutError:

@@ -14,6 +14,7 @@ from durable._author.calls import StepSpec
 from durable._author.definitions import Done, NotDone
 from durable._core.state import Call
 from durable._engine.attempts import Attempt, current_attempt
+from durable._engine.hooks import Hooks
 from durable._model.entries import AttemptFailed, CallKind, Entry, Settled
 from durable._model.entries import NotDone as NotDoneEntry
 from durable._model.retry import Failure, next_delay
@@ -50,14 +51,18 @@ class Executor:
     Args:
         threads: How many plain ``def`` steps run at once.
         store_now: Store time as this worker knows it.
+        hooks: Carries steps out instead, if there is one.
     """
 
-    def __init__(self, codec: Codec, clock: Clock, store_now: Callable[[], float], threads: int) -> None:
+    def __init__(
+        self, codec: Codec, clock: Clock, store_now: Callable[[], float], threads: int, hooks: Hooks | None = None
+    ) -> None:
         self._codec = codec
         self._clock = clock
         self._store_now = store_now
         self._pool: ThreadPoolExecutor | None = None
         self._threads = threads
+        self._hooks = hooks
         self._stragglers: dict[str, asyncio.Future[Any]] = {}
         self._rates: dict[str, float] = {}
         self._loop = asyncio.get_running_loop()
@@ -160,7 +165,7 @@ class Executor:
         attempt.running = True
         current_attempt.set(attempt)
         if spec.policy.timeout is None:
-            if spec.is_async and spec.policy.run_in != "process":
+            if spec.is_async and spec.policy.run_in != "process" and self._hooks is None:
                 return await spec.fn(*args, **kwargs)
             return await self._work(attempt, spec, args, kwargs)
         work = self._work(attempt, spec, args, kwargs)
@@ -179,6 +184,8 @@ class Executor:
         return spec.step.arguments.load(spec.raw, f"arguments of step {spec.name!r}")
 
     async def _work(self, attempt: Attempt, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._hooks is not None:
+            return await self._hooks.carry_out(attempt, spec, args, kwargs)
         if spec.policy.run_in == "process":
             from durable._engine import processes  # here, because multiprocessing is slow to load and seldom needed
 

@@ -71,6 +71,20 @@ _active: dict[int, float] = {}  # thread → when its activation began
 _installed = False
 
 
+class _Reporting:
+    """The hook for "Exception ignored in", under a frame of this module, so that what it opens is exempt.
+
+    The collector may find anybody's object in the middle of an activation. Python's own hook is C code, and reads the
+    source for its traceback without a frame that would tell who it is.
+    """
+
+    def __init__(self, hook: Callable[[Any], Any]) -> None:
+        self._hook = hook
+
+    def __call__(self, unraisable: Any) -> None:
+        self._hook(unraisable)
+
+
 class _Activation:
     """Context manager: workflow code runs in this thread now. Not re-entrant: activations do not nest."""
 
@@ -86,6 +100,8 @@ class _Activation:
                     "_thread.start_new_thread",
                     threading._start_new_thread,  # type: ignore[attr-defined]
                 )
+        if sys.unraisablehook.__class__ is not _Reporting:
+            sys.unraisablehook = _Reporting(sys.unraisablehook)
         _active[get_ident()] = _clock.monotonic()
 
     def __exit__(self, *_: object) -> None:

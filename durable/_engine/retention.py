@@ -27,7 +27,7 @@ class Retention:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await self._clock.sleep(_EVERY_SECONDS)
+            await self._clock.pause(_EVERY_SECONDS)
             try:
                 while await self._store.purge(PurgeQuery(expired=True, limit=100)):
                     await self._clock.sleep(0.1)

@@ -129,13 +129,9 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
             return None
     keep = (*prefix, *survivors)
     unread = _unread(rows, keep) if order.source == run.id else ()
-    answer = await runner.write(
-        runner.next_commit(Rewound(RunId(order.source), order.generation, keep, flushed, unread))
-    )
-    if answer.at == 0.0:
-        return None
-    note = Commit(run.id, run.epoch, runner.commits_made, len(keep), append=(encode_entry(Rebegun()),))
-    if (await runner.write(note)).at == 0.0:
+    rewound = runner.next_commit(Rewound(RunId(order.source), order.generation, keep, flushed, unread))
+    note = Commit(run.id, run.epoch, runner.commits_made + 1, len(keep), append=(encode_entry(Rebegun()),))
+    if (await runner.write(rewound, note)).at == 0.0:  # in one transaction: a crash in between would lose the note
         return None
     after = (await services.weather.through(lambda: services.store.get([run.id])))[0]
     if after is None or after.epoch != run.epoch:
@@ -182,9 +178,8 @@ def _same_call(one: Parent | None, other: Parent | None) -> bool:
 
 
 def _is_stale(item: InboxMessage, run: RunRecord) -> bool:
-    """A cancel or pause of the generation that has ended must not strike the new one."""
-    kind = item.message.kind
-    return kind in (MessageKind.CANCEL, MessageKind.PAUSE) and item.message.id != f"cancel/{run.generation}"
+    """A cancel of the generation that has ended must not strike the new one; its pauses went with the retry."""
+    return item.message.kind is MessageKind.CANCEL and item.message.id != f"cancel/{run.generation}"
 
 
 def _call_of(entry: Entry) -> CallId | None:

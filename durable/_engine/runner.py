@@ -5,7 +5,6 @@ Law: an outcome is durable before workflow code sees it; what the store has refu
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -17,6 +16,8 @@ from durable._core import plan
 from durable._core.inbox import Selection, select
 from durable._core.state import Call, RunState
 from durable._engine import endings, summary
+from durable._engine.alarm import Alarm
+from durable._engine.doubts import Doubts
 from durable._engine.draft import Draft, Fence
 from durable._engine.guard import activation
 from durable._engine.outbox import Outbox
@@ -26,6 +27,8 @@ from durable._engine.steps import Steps
 from durable._engine.takeup import (
     cut_by_a_crash,
     has_chosen_id,
+    is_in_doubt,
+    never_started,
     replayed,
     run_facts,
     strangers,
@@ -35,6 +38,7 @@ from durable._engine.takeup import (
 from durable._engine.terminations import Terminations
 from durable._model import defaults
 from durable._model.claims import Claim
+from durable._model.commands import StartChild
 from durable._model.commits import (
     Blocked,
     Closed,
@@ -106,15 +110,16 @@ class Runner:
         self._steps = Steps(claim.run, services, self._outbox)
         self._final: Then | None = None
         self._in_commit = False
+        self._gives_up = False  # what the commit on its way says
         self._closed = False
         self._live = False
         self._pausing = Pausing(self.id, services, self._dirty, self._resumed)
         self._terminations = Terminations(services, self._dirty)
-        self._wake: asyncio.TimerHandle | None = None
-        self._wake_instant: float | None = None
+        self._alarm = Alarm(services.time, self._woken)
+        self._due = False  # a timer is, and the next commit shall take it
         self._retrying: list[Call] = []
+        self._doubts = Doubts(services, self._steps.key, self._known)
         self._pending: Draft | None = None
-        self._warned_size = False
         self._shown = bool(claim.run.waits)
         self._woken_in_commit = False
 
@@ -127,8 +132,6 @@ class Runner:
         except NonDeterminismError as error:
             self._block("non_determinism", str(error))
             return
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             self.broken(error)
             return
@@ -154,9 +157,15 @@ class Runner:
             if isinstance(taken, Blocked):
                 self._block(taken.kind, taken.reason)
                 return
+            if self._closed:
+                with activation:
+                    taken.close()  # lost while it was being replayed: nobody else will close it
+                return
             self._state = taken
             for child in await strangers(taken, services):
                 self._refuse_child(child)
+            for child in await never_started(taken, self.run, self._unread, services):
+                taken.fire_again(StartChild(child))
         for call in cut_by_a_crash(self._live_state()):
             known = await what_became_of(call, self._steps.key(call), services)
             if isinstance(known, Blocked):
@@ -164,19 +173,24 @@ class Runner:
                 return
             self._outbox.put(known)
 
-    async def write(self, commit: Commit) -> Committed:
-        """A commit before the run goes live (closing children, rewinding), through the shared committer."""
-        answer = await self._services.committer.write(commit)
-        if answer.verdict is Verdict.LEASE_LOST:
-            self.drop()
-        else:
+    async def write(self, *commits: Commit) -> Committed:
+        """Commits before the run goes live (closing children, rewinding), in one transaction of the shared committer;
+        the answer to the last of them, or to the first that was refused.
+        """
+        self._in_commit, self._gives_up = True, any(isinstance(commit.then, Closed) for commit in commits)
+        answers = await self._services.committer.write(*commits)
+        self._in_commit = False
+        for answer in answers:
+            if answer.verdict is Verdict.LEASE_LOST:
+                self.drop()
+                return answer
             self._seq += 1
-        return answer
+        return answers[-1]
 
     @property
-    def committing(self) -> bool:
-        """Whether a commit is on its way: its own answer, not a poll's, tells whether the run is still ours."""
-        return self._in_commit
+    def leaving(self) -> bool:
+        """Whether a commit is on its way that gives the run up: a poll that finds it gone does not say it was taken."""
+        return self._in_commit and self._gives_up
 
     @property
     def commits_made(self) -> int:
@@ -247,7 +261,8 @@ class Runner:
         state = self._state
         if state is None or isinstance(self._final, Blocked):
             return self._commit(Draft([], None), self._final or _RUNNING)
-        if not (state.fired or self._unread or self._wake_instant is not None or self._final) and self._live:
+        waits = self._unread or self._due or self._alarm.instant is not None
+        if not (state.fired or waits or self._final) and self._live:
             if self._outbox:
                 return self._commit(Draft(self._outbox.take(defaults.COMMIT_ITEMS_MAX), state.flushed_now()), _RUNNING)
             if self._steps.running:
@@ -300,16 +315,18 @@ class Runner:
         if self._pausing.asked or state.finished:
             return Selection()
         now = self._services.time.now()
-        if not self._unread and (self._wake_instant is None or now < self._wake_instant):
+        if not (self._unread or self._due) and (self._alarm.instant is None or now < self._alarm.instant):
             return Selection()
-        return select(state, self._unread, now, partial(why_unreadable, self._services.codec), room=room)
+        chosen = select(state, self._unread, now, partial(why_unreadable, self._services.codec), room=room)
+        self._due = chosen.more
+        return chosen
 
     def _then(self, state: RunState, flushed: plan.Flush, has_entries: bool) -> Then:
         if not flushed.complete:
             return Running()
         if state.finished:
             return self._final or Running()
-        if has_entries or self._outbox or self._steps.running:
+        if has_entries or self._outbox or self._steps.running or self._doubts:
             return Running()
         if self._final is not None:
             return self._final
@@ -324,20 +341,19 @@ class Runner:
             return Released()
         wake = plan.next_wake(state)
         if wake is not None and wake - self._services.time.now() < defaults.LINGER_SECONDS:
-            self._wake_at(wake)
+            self._alarm.set(wake)
             return Running()
         return Waiting(wake, self.seen)
 
     def _commit(self, draft: Draft, then: Then) -> Commit:
         state = self._state
-        self._in_commit = True
+        self._in_commit, self._gives_up = True, not isinstance(then, Running)
         self._pending = draft
         consumed: tuple[MessageId, ...] = ()
         if isinstance(then, Paused) and self._pausing.message is not None:
             consumed = (self._pausing.message.message.id,)
         position = state.position if state is not None and self._live else self.run.position
-        if position + len(draft.entries) > defaults.JOURNAL_ENTRIES_WARN and not self._warned_size:
-            self._warned_size = True
+        if position <= defaults.JOURNAL_ENTRIES_WARN < position + len(draft.entries):
             _log.warning("The journal of run %s has %d entries; use continue_as before 50,000.", self.id, position)
         parts = () if state is None else summary.recorded(state, draft.entries, self._services.codec)
         waits = None if state is None else self._waits(state, then)
@@ -410,7 +426,7 @@ class Runner:
         self._outbox.put_back(again)
         self._services.time.heard(answer.now)
         if chosen.not_before is not None:
-            self._wake_at(chosen.not_before)
+            self._alarm.set(chosen.not_before)
         self._dirty()  # a cancel, a signal or a command that was to go with it does not wait for the timer
 
     # ── inside: looking at the state after an activation ─────────────────────────────────────────────────────────
@@ -444,12 +460,27 @@ class Runner:
         begins = not (self.draining or self._pausing.asked or self._final is not None)
         for call in calls:
             if call.kind is CallKind.TIMER:
-                self._wake_at(call.due)
+                if call.due is not None and call.due <= self._services.time.now():
+                    self._due = True  # not to be waited for: its commit may have to queue behind a slow one
+                else:
+                    self._alarm.set(call.due)
             elif call.kind is CallKind.STEP and call.id in state.calls and call.id not in self._steps.running:
                 if call.retry_at is not None and call.retry_at > self._services.time.now():
-                    self._wake_at(call.retry_at)
+                    self._alarm.set(call.retry_at)
                 elif begins and call.id not in decided:
-                    self._steps.begin(call)
+                    if is_in_doubt(call):  # tolerant code has come to it only now, behind a step that was put in front
+                        self._doubts.ask(call)
+                    else:
+                        self._steps.begin(call)
+
+    def _known(self, call: Call, became: Entry | Blocked) -> None:
+        """What became of an attempt that a crash has cut."""
+        if self._closed or self._state is None or call.id not in self._state.calls:
+            return
+        if isinstance(became, Blocked):
+            self._block(became.kind, became.reason, became.call)
+        else:
+            self._outbox.put(became)
 
     def _finish(self, state: RunState) -> None:
         if self._final is None:
@@ -467,19 +498,7 @@ class Runner:
         if not self._in_commit and not self._closed and (self._live or self._final is not None):
             self._services.committer.submit(self)
 
-    def _wake_at(self, instant: float | None) -> None:
-        """Look again at this store time, if the run is still held then; the earliest instant asked for wins."""
-        if instant is None or (self._wake_instant is not None and self._wake_instant <= instant):
-            return
-        if self._wake is not None:
-            self._wake.cancel()
-        self._wake_instant = instant
-        delay = min(max(0.0, instant - self._services.time.now()), 86_400.0)
-        self._wake = asyncio.get_running_loop().call_later(delay + 0.0005, self._woken)
-
     def _woken(self) -> None:
-        self._wake = None
-        self._wake_instant = None
         if self._in_commit:
             self._woken_in_commit = True  # looked at when the store has answered
         elif not self._closed and self._live:
@@ -501,9 +520,9 @@ class Runner:
         if self._closed:
             return
         self._closed = True
-        if self._wake is not None:
-            self._wake.cancel()
+        self._alarm.cancel()
         self._steps.close()
+        self._doubts.close()
         state, self._state = self._state, None
         if state is not None and not keep:
             with activation:

@@ -34,12 +34,12 @@ class Lease:
         self._waiters: list[asyncio.Future[None]] = []
 
     def renewed(self, asked_at: float) -> None:
-        """The store has renewed the lease; it was asked at this local time."""
+        """The store has renewed the lease; it was asked at this local time, in seconds since boot."""
         self._until = max(self._until, asked_at + self._seconds)
 
     def holds(self) -> bool:
         """Whether a new attempt may begin."""
-        return self._clock.monotonic() < self._until
+        return self._clock.since_boot() < self._until
 
     async def wait(self) -> None:
         """Until it holds (again)."""
@@ -104,7 +104,7 @@ class Heartbeat:
 
     async def _beat_as_task(self) -> None:
         while True:
-            await self._clock.sleep(self._beat_seconds)
+            await self._clock.pause(self._beat_seconds)
             await self._renew(self._store)
 
     def _beat_in_thread(self) -> None:
@@ -153,7 +153,7 @@ class Heartbeat:
         return True
 
     async def _renew(self, store: Store) -> None:
-        asked_at = self._clock.monotonic()
+        asked_at = self._clock.since_boot()
         try:
             if await store.renew(self._session):
                 self._lease.renewed(asked_at)

@@ -7,7 +7,7 @@ import inspect
 import threading
 from collections.abc import Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Generic, TypeVar, final, overload
+from typing import Any, Generic, Protocol, TypeVar, final, overload
 
 from durable._author.definitions import Invocation, Workflow
 from durable._engine.handle import Handle, Status
@@ -19,7 +19,7 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 I = TypeVar("I")  # noqa: E741
 
-__all__ = ["SyncClient", "SyncHandle"]
+__all__ = ["Caller", "SyncClient", "SyncHandle"]
 
 
 @final
@@ -110,11 +110,17 @@ class SyncClient:
         return lambda *args, **kwargs: self._call(method(*args, **kwargs))
 
 
+class Caller(Protocol):
+    """Whoever can carry out asynchronous work while its caller waits."""
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T: ...
+
+
 @final
 class SyncHandle(Generic[R_co]):
     """As ``Handle``, without await."""
 
-    def __init__(self, client: SyncClient, handle: Handle[R_co]) -> None:
+    def __init__(self, client: Caller, handle: Handle[R_co]) -> None:
         self._client = client
         self._handle = handle
         self.id = handle.id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Container, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -14,12 +16,12 @@ from durable._engine import endings
 from durable._engine.guard import activation
 from durable._engine.services import Services
 from durable._model import defaults
-from durable._model.claims import Claim
+from durable._model.claims import Claim, Poll
 from durable._model.commands import StartChild
 from durable._model.commits import Blocked
 from durable._model.entries import Entry, PatchMarked, decode_entry
 from durable._model.ids import RunId
-from durable._model.messages import InboxMessage
+from durable._model.messages import InboxMessage, MessageKind
 from durable._model.runs import NewRun, RunRecord
 from durable.errors import InvalidInput
 
@@ -27,6 +29,9 @@ __all__ = [
     "FORK_LABEL",
     "cut_by_a_crash",
     "has_chosen_id",
+    "is_in_doubt",
+    "more_unread",
+    "never_started",
     "replayed",
     "run_facts",
     "strangers",
@@ -71,13 +76,18 @@ async def replayed(claim: Claim, workflow: Workflow[..., Any], services: Service
     program = endings.program(workflow, context, services.codec, claim.input)
     if isinstance(program, InvalidInput):
         return Blocked("payload", str(program))
-    with activation:
-        state.start(program, frozenset(entry.change for entry, _ in entries if isinstance(entry, PatchMarked)))
-    for index, (entry, at) in enumerate(entries):
+    try:
         with activation:
-            state.apply(entry, at)
-        if index % _BREATH == _BREATH - 1:
-            await services.clock.sleep(0)
+            state.start(program, frozenset(entry.change for entry, _ in entries if isinstance(entry, PatchMarked)))
+        for index, (entry, at) in enumerate(entries):
+            with activation:
+                state.apply(entry, at)
+            if index % _BREATH == _BREATH - 1:
+                await services.clock.sleep(0)
+    except BaseException:
+        with activation:
+            state.close()  # half replayed, it is nobody's: no ``finally`` of it may reach a step
+        raise
     return state
 
 
@@ -92,15 +102,24 @@ async def unread_after(run: RunId, seq: int, services: Services) -> list[InboxMe
         seq = page[-1].seq
 
 
+def more_unread(poll: Poll, held: Container[RunId]) -> bool:
+    """Whether the inbox of a held run may have more than this answer brought: no further hint tells of it."""
+    brought = Counter(item.message.run for item in poll.messages if item.message.run in held)
+    return any(count >= defaults.PAGE_SIZE_MAX for count in brought.values())
+
+
 def cut_by_a_crash(state: RunState) -> list[Call]:
     """At-most-once calls with an attempt that has begun and of which nothing more is known (rule 3)."""
-    return [
-        call
-        for call in state.calls.values()
-        if isinstance(call.spec, StepSpec)
+    return [call for call in state.calls.values() if is_in_doubt(call)]
+
+
+def is_in_doubt(call: Call) -> bool:
+    """Whether an at-most-once attempt has begun that does not run here, and of which nothing more is known."""
+    return (
+        isinstance(call.spec, StepSpec)
         and call.spec.policy.effect == "at_most_once"
         and call.begun > max(call.failed, call.not_done)
-    ]
+    )
 
 
 async def what_became_of(call: Call, key: str, services: Services) -> Entry | Blocked:
@@ -132,6 +151,29 @@ async def strangers(state: RunState, services: Services) -> list[NewRun]:
         page = started[start : start + 500]
         rows = await services.weather.through(partial(services.store.get, [run.id for run in page]))
         found += [run for run, row in zip(page, rows, strict=True) if row is not None and row.parent != run.parent]
+    return found
+
+
+async def never_started(
+    state: RunState, run: RunRecord, unread: Sequence[InboxMessage], services: Services
+) -> list[NewRun]:
+    """Children that changed code asks for in a part that has run before: replay takes their starts for done.
+
+    Those that the row names, or that have sent their result, were started; the others are looked up.
+    """
+    known = {wait.call for wait in run.waits}
+    known |= {item.message.name for item in unread if item.message.kind is MessageKind.RESULT}
+    known |= {
+        command.run.parent.call for command in state.fired if isinstance(command, StartChild) and command.run.parent
+    }
+    asked = [
+        call.spec.run for call in state.calls.values() if isinstance(call.spec, ChildSpec) and call.id not in known
+    ]
+    found: list[NewRun] = []
+    for start in range(0, len(asked), 500):
+        page = asked[start : start + 500]
+        rows = await services.weather.through(partial(services.store.get, [child.id for child in page]))
+        found += [child for child, row in zip(page, rows, strict=True) if row is None]
     return found
 
 

@@ -27,7 +27,7 @@ class Changes:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}  # woken in the order in which they came
         self._task: asyncio.Task[None] | None = None
         self.interval = defaults.POLL_SECONDS if store.hinted else defaults.POLL_UNHINTED_SECONDS
 
@@ -45,7 +45,7 @@ class Changes:
 
     def notify(self) -> None:
         """Something has changed."""
-        waiters, self._waiters = self._waiters, set()
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -53,17 +53,17 @@ class Changes:
     def future(self) -> asyncio.Future[None]:
         """Done at the next change. Take it before you look: what changes in between is not missed (B2)."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.add(future)
+        self._waiters[future] = None
         return future
 
     async def wait(self, change: asyncio.Future[None], timeout: float) -> None:
         """Until the change, or ``timeout`` seconds have passed; polling is the correctness path."""
-        timer = asyncio.ensure_future(self._clock.sleep(timeout))
+        timer = asyncio.ensure_future(self._clock.pause(timeout))
         try:
             await asyncio.wait([change, timer], return_when=asyncio.FIRST_COMPLETED)
         finally:
             timer.cancel()
-            self._waiters.discard(change)
+            self._waiters.pop(change, None)
             change.cancel()
 
     async def _listen(self) -> None:
@@ -81,7 +81,7 @@ class RunWatch:
         self._changes = changes
         self._weather = weather
         self._waiting: dict[RunId, list[asyncio.Future[RunRecord | None]]] = {}
-        self._ended: set[RunId] = set()
+        self._ended: dict[RunId, None] = {}
         self._told: set[RunId] = set()
         self._task: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
@@ -89,7 +89,7 @@ class RunWatch:
     def ended(self, run: RunId) -> None:
         """A worker in this process has seen this run end."""
         if run in self._waiting:
-            self._ended.add(run)
+            self._ended[run] = None
             self._poke.set()
 
     async def stop(self) -> None:
@@ -107,7 +107,7 @@ class RunWatch:
         """The row of the run once it has ended; None if there is no such run."""
         future: asyncio.Future[RunRecord | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(run, []).append(future)
-        self._ended.add(run)
+        self._ended[run] = None
         self._poke.set()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._watch())
@@ -133,14 +133,14 @@ class RunWatch:
         while self._waiting:
             change = self._changes.future()
             self._poke.clear()
-            named, self._ended = self._ended, set()
-            await self._look(list(named & self._waiting.keys()) or list(self._waiting))
+            named, self._ended = self._ended, {}
+            await self._look([run for run in named if run in self._waiting] or list(self._waiting))
             if self._ended:
                 continue
             waits: list[asyncio.Future[Any]] = [
                 change,
                 asyncio.ensure_future(self._poke.wait()),
-                asyncio.ensure_future(self._clock.sleep(self._changes.interval)),
+                asyncio.ensure_future(self._clock.pause(self._changes.interval)),
             ]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

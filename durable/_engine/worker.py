@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -19,18 +20,20 @@ from durable._core.state import RunState
 from durable._engine import closer, rewinder
 from durable._engine.client import Client
 from durable._engine.committer import Committer
+from durable._engine.demand import lanes, room
 from durable._engine.executor import Executor
 from durable._engine.guard import activation
+from durable._engine.hooks import Hooks
 from durable._engine.retention import Retention
 from durable._engine.runner import Runner
 from durable._engine.services import Services, StoreTime
 from durable._engine.session import Heartbeat, Lease
+from durable._engine.takeup import more_unread
 from durable._engine.weather import Weather
 from durable._model import defaults
 from durable._model.claims import Claim, Held, Poll, Want, WorkerSession
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import RunId, SessionId, check_name
-from durable._model.runs import CLOSING_LANE, Lane
 from durable.errors import Corrupt, InvalidInput, StoreError
 
 __all__ = ["Worker"]
@@ -55,6 +58,7 @@ class Worker:
         threads: Plain ``def`` steps that run at once. Default 32.
         poll: Between looks at the store when nothing hints at work. Default 1 second with hints, else 0.1.
         heartbeat: ``"thread"``, or ``"task"`` in a simulator.
+        hooks: Carries steps out in the executor's place (a simulator).
         name: For people; by default host and process id.
 
     Raises:
@@ -76,6 +80,7 @@ class Worker:
         threads: int = 32,
         poll: Duration | None = None,
         heartbeat: Literal["thread", "task"] = "thread",
+        hooks: Hooks | None = None,
         name: str | None = None,
     ) -> None:
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
@@ -104,10 +109,11 @@ class Worker:
         self._threads = threads
         self._poll_seconds = None if poll is None else seconds_of(poll, "Worker(poll=)")
         self._heartbeat_mode: Literal["thread", "task"] = heartbeat
+        self._hooks = hooks
         self._held: dict[RunId, Runner] = {}
         self._cache: OrderedDict[RunId, tuple[int, RunState]] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
-        self._taking: set[asyncio.Task[None]] = set()
+        self._taking: dict[asyncio.Task[None], None] = {}  # stopped in the order in which they came
         self._stopping = asyncio.Event()
         self._room = asyncio.Event()
         self._started = False
@@ -168,6 +174,22 @@ class Worker:
         """Ask ``run`` to drain and return."""
         self._stopping.set()
 
+    @property
+    def held(self) -> int:
+        """Runs that it works on now."""
+        return len(self._held)
+
+    def evict(self) -> None:
+        """Forget the state of every waiting run; each is replayed when it is claimed again."""
+        self._forget_cache()
+
+    def abandon(self) -> None:
+        """Forget everything, as when the process is killed: nothing is written, nothing given back. For simulators."""
+        self._lonely_waiting = None
+        for runner in list(self._held.values()):
+            runner.drop()
+        self._forget_cache()
+
     async def _until_asked(self) -> None:
         asked = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait([asked, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -192,7 +214,7 @@ class Worker:
         session = self._session
         await self._weather.through(lambda: store.renew(session))  # from here on others know what it has registered
         self._committer = Committer(store, self._weather, clock)
-        self._executor = Executor(self._link.codec, clock, self._time.now, self._threads)
+        self._executor = Executor(self._link.codec, clock, self._time.now, self._threads, self._hooks)
         self._services = Services(
             store,
             self._link.codec,
@@ -275,13 +297,13 @@ class Worker:
         while not self._stopping.is_set():
             change = changes.future()
             want = self._want()
-            asked_at = self._link.clock.monotonic()
+            asked_at = self._link.clock.since_boot()
             named = {held.run: held.epoch for held in want.held}
             poll = await self._weather.through(lambda want=want: self._link.store.poll(self._session, want))  # type: ignore[misc]
             self._lease.renewed(asked_at)
             self._time.heard(poll.now)
             self._reconcile(poll, named)
-            if len(poll.claims) >= max(want.limit, 1) and self._free() > 0:
+            if (len(poll.claims) >= max(want.limit, 1) and self._free() > 0) or more_unread(poll, self._held):
                 change.cancel()
                 continue
             await self._rest(change, poll)
@@ -290,13 +312,14 @@ class Worker:
         """Until a hint, the next due time, room for more, or the time to look anyway."""
         seconds = self._poll_seconds if self._poll_seconds is not None else self._link.changes.interval
         seconds = min(seconds, self._lease_seconds / 3)
+        due = math.inf
         if poll.next_due_at is not None and self._free() > 0:
-            seconds = min(seconds, max(poll.next_due_at - self._time.now(), 0.0) + 0.001)
+            due = max(poll.next_due_at - self._time.now(), 0.0) + defaults.LATE_SECONDS
         self._room.clear()
         full = self._free() == 0
         waits: list[asyncio.Future[Any]] = [
             change,
-            asyncio.ensure_future(self._link.clock.sleep(seconds)),
+            asyncio.ensure_future(self._link.clock.pause(seconds, due)),
             asyncio.ensure_future(self._stopping.wait()),
         ]
         if full or (poll.next_due_at is not None and poll.next_due_at <= poll.now):
@@ -313,46 +336,23 @@ class Worker:
         waiting = self._lonely_waiting
         if waiting is not None:
             held = (*held, Held(waiting.run.id, waiting.run.epoch, waiting.messages[-1].seq if waiting.messages else 0))
-        return Want(f"{self._session.id}/{self._polls}", self._lanes(), self._free(), held)
+        wanted = lanes(self.registry, self.queues, self._running())
+        return Want(f"{self._session.id}/{self._polls}", wanted, self._free(), held)
 
-    def _lanes(self) -> tuple[Lane, ...]:
-        full = self._full_workflows()
-        lanes = [CLOSING_LANE]
-        for queue in self.queues:
-            for name, version in self.registry.pairs():
-                if name in full:
-                    continue
-                lanes.append(Lane(queue, name, version))
-                if version == self.registry.newest(name):
-                    lanes.append(Lane(queue, name, None, version))
-        return tuple(lanes)
-
-    def _full_workflows(self) -> set[str]:
-        """Workflows whose own ``concurrency`` is used up in this process."""
-        running = Counter(runner.workflow.name for runner in self._held.values())
-        return {
-            workflow.name
-            for workflow in self.registry.all()
-            if workflow.policy.concurrency is not None and running[workflow.name] >= workflow.policy.concurrency
-        }
+    def _running(self) -> Counter[str]:
+        return Counter(runner.workflow.name for runner in self._held.values())
 
     def _free(self) -> int:
         if self._stopping.is_set() or self._lonely_waiting is not None:
             return 0
         if any(runner.lonely for runner in self._held.values()):
             return 0
-        running = Counter(runner.workflow.name for runner in self._held.values())
-        left = [
-            workflow.policy.concurrency - running[workflow.name]
-            for workflow in self.registry.all()
-            if workflow.policy.concurrency is not None and running[workflow.name] < workflow.policy.concurrency
-        ]
-        return max(min([self._concurrency - len(self._held), *left]), 0)
+        return room(self.registry, self._running(), self._concurrency - len(self._held))
 
     def _reconcile(self, poll: Poll, named: dict[RunId, int]) -> None:
         for run in poll.lost:
             runner = self._held.get(run)
-            if runner is not None and runner.epoch == named.get(run) and not runner.committing:
+            if runner is not None and runner.epoch == named.get(run) and not runner.leaving:
                 _log.warning("Run %s was taken over by another worker.", run)
                 runner.drop()
             waiting = self._lonely_waiting
@@ -382,8 +382,8 @@ class Worker:
         if self._stopping.is_set():
             runner.drain()
         task = asyncio.get_running_loop().create_task(self._begin(runner, claim, workflow))
-        self._taking.add(task)
-        task.add_done_callback(self._taking.discard)
+        self._taking[task] = None
+        task.add_done_callback(lambda done: self._taking.pop(done, None))
 
     async def _begin(self, runner: Runner, claim: Claim, workflow: Workflow[..., Any]) -> None:
         try:
@@ -461,7 +461,7 @@ class Worker:
     async def _sweep_forever(self) -> None:
         clock = self._link.clock
         while True:
-            await clock.sleep(defaults.STARTED_NOTE_SECONDS)
+            await clock.pause(defaults.STARTED_NOTE_SECONDS)
             now = self._ticked = clock.monotonic()
             for runner in list(self._held.values()):
                 runner.sweep(now)

@@ -88,7 +88,11 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """The run begins anew as its next generation: same id, unread signals and stream offsets kept, journal empty."""
+    """The run begins anew as its next generation: same id, unread signals and stream offsets kept, journal empty.
+
+    Attributes:
+        digest: The row's from now on. The engine leaves it that of the start, so that a repeat of it is known.
+    """
 
     workflow: str
     version: str | None

@@ -57,7 +57,10 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Begin an ended run's next generation, with what its journal keeps; the next claim carries the order out."""
+    """Begin an ended run's next generation, with what its journal keeps; the next claim carries the order out.
+
+    Unread pauses were meant for the generation that has ended: they are consumed.
+    """
 
     order: bytes
 

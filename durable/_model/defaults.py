@@ -29,6 +29,7 @@ CRASH_BUDGET: Final = 10
 LONELY_AFTER: Final = 3
 ACTIVATION_SECONDS_WARN: Final = 1.0
 STARTED_NOTE_SECONDS: Final = 0.1
+LATE_SECONDS: Final = 0.00002  # added to waits for an instant, so that float rounding never makes them end before it
 LINGER_SECONDS: Final = 0.2
 SLEEP_SECONDS_WARN: Final = 365 * 86_400.0
 QUEUE: Final = "default"

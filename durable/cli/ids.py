@@ -6,7 +6,7 @@ from typing import Final
 
 from durable import Client, RunNotFound
 from durable.cli.failures import Exit, Failure
-from durable.store import RunId, RunQuery, RunRecord
+from durable.store import RunId, RunQuery, RunRecord, Store
 
 __all__ = ["LAST", "find"]
 
@@ -22,20 +22,31 @@ async def find(client: Client, asked: str) -> RunRecord:
     """
     store = client.store
     if asked == LAST:
-        newest = await store.list(RunQuery(), 1)
-        if not newest.runs:
+        newest = await _some(store, RunQuery(), 1)
+        if not newest:
             raise RunNotFound("There is no run in this store yet.")
-        return newest.runs[0]
+        return newest[0]
     if asked == "":
         raise Failure("An empty ID means no run.", "Give an id, a unique prefix of one, or @last.")
     exact = (await store.get([RunId(asked)]))[0]
     if exact is not None:
         return exact
-    page = await store.list(RunQuery(id_prefix=asked), 4)
-    found = list(page.runs)
+    found = await _some(store, RunQuery(id_prefix=asked), 4)
     if not found:
         raise RunNotFound(f"No run's id is or begins with {asked!r} in this store.", asked)
     if len(found) > 1:
         some = ", ".join(record.id for record in found[:3]) + (", ..." if len(found) > 3 else "")
         raise Failure(f"Several runs begin with {asked!r}: {some}", "Give more of the id.", Exit.USAGE)
     return found[0]
+
+
+async def _some(store: Store, query: RunQuery, count: int) -> list[RunRecord]:
+    """The newest runs that match, at most ``count``: a page may be shorter than asked for, and more may follow."""
+    found: list[RunRecord] = []
+    cursor: str | None = None
+    while True:
+        page = await store.list(query, count - len(found), cursor)
+        found += page.runs
+        cursor = page.cursor
+        if cursor is None or len(found) >= count:
+            return found

@@ -136,6 +136,8 @@ cli = Root(
         "run": (f"{_RUN}:run", "Start a run, work on it here, print its result."),
         "start": (f"{_RUN}:start", "Start a run for workers to take up."),
         "worker": ("durable.cli.worker_command:worker", "Work on runs until told to stop."),
+        "plan": ("durable.cli.plan_command:plan", "Say what a deploy of APP would do to the open runs."),
+        "replay": ("durable.cli.replay_command:replay", "Replay runs against APP, without effects."),
         "runs": ("durable.cli.main:runs", "Look at runs and act on them."),
         "db": ("durable.cli.main:db", "Look after the store."),
         "demo": ("durable.cli.demo.command:demo", "A shop that survives kill -9, with proof."),

@@ -17,7 +17,7 @@ from durable.cli.leaving import leave_within
 from durable.cli.options import Command, seconds, settings_of
 from durable.cli.output import Printer
 
-__all__ = ["worker"]
+__all__ = ["worker", "worker_of"]
 
 _GRACE_SECONDS: Final = 5.0
 
@@ -65,7 +65,7 @@ def worker(
 
 async def _work(url: str, text: str, app: App, given: dict[str, Any], printer: Printer) -> Timer:
     async with connect(url) as client:
-        made = await _made(client, text, app, given)
+        made = await worker_of(client, text, app, given)
         names = ", ".join(made.registry.names()) or "steps only"
         printer.say(f"Worker {made.name} works on {names} (queues {', '.join(made.queues)}; {url}). Ctrl-C drains.")
         await made.run()
@@ -75,7 +75,16 @@ async def _work(url: str, text: str, app: App, given: dict[str, Any], printer: P
     return deadline
 
 
-async def _made(client: Client, text: str, app: App, given: dict[str, Any]) -> Worker:
+async def worker_of(client: Client, text: str, app: App, given: dict[str, Any]) -> Worker:
+    """The worker that an APP makes, or one with all that it holds; not started.
+
+    Args:
+        text: The APP as it was typed, for messages.
+        given: Options for a worker that the command line makes.
+
+    Raises:
+        Failure: The APP's own function does not make one.
+    """
     if app.make_worker is None:
         return Worker(client, workflows=app.workflows, steps=app.steps, **{"queues": app.queues, **given})
     todo = "It takes a client: def worker(client): return Worker(client, workflows=[...])"

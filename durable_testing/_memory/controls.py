@@ -125,6 +125,8 @@ def retry(state: State, run: Run, verb: Retry, now: float) -> VerbOutcome:
         return VerbOutcome.NOT_ALLOWED
     state.take_away(run)
     del state.ended[run.id]
+    for id in unread_pauses(run):
+        run.consume(id)  # they were meant for the generation that has ended
     run.next_generation()
     run.revive()
     run.strikes = 0

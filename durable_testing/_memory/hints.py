@@ -75,11 +75,14 @@ class Hints:
     """Everybody who listens to one data set. Iterators that were dropped without a word are forgotten."""
 
     def __init__(self) -> None:
-        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+        # In the order in which they came: a set would wake them in another order in another process.
+        self._listeners: weakref.WeakValueDictionary[int, Listener] = weakref.WeakValueDictionary()
+        self._count = 0
 
     def add(self, listener: Listener) -> None:
-        self._listeners.add(listener)
+        self._count += 1
+        self._listeners[self._count] = listener
 
     def give(self) -> None:
-        for listener in list(self._listeners):
+        for listener in list(self._listeners.values()):
             listener.hint()

@@ -27,7 +27,6 @@ FORGET_SECONDS = 2 * 86_400.0  # dead sessions are remembered for a day at least
 def poll(state: State, worker: WorkerSession, want: Want, now: float) -> Poll:
     """See ``Store.poll``; the numbers are its own."""
     session = state.session(worker, now)  # (1)
-    session.lost_runs = False
     reap(state, want.lonely_after, now)  # (2)
     held = {one.run: one for one in want.held}
     repeated = session.last_poll == want.poll_id
@@ -36,6 +35,7 @@ def poll(state: State, worker: WorkerSession, want: Want, now: float) -> Poll:
         session.last_poll = want.poll_id
         session.last_claims = claim(state, session, want, now)  # (4)
     owned = [one for one in want.held if owns(state, session, one.run, one.epoch)]
+    session.lost_runs = session.lost_runs and len(owned) < len(want.held)
     return Poll(
         now=now,
         claims=tuple(
@@ -102,6 +102,7 @@ def claim(state: State, session: Session, want: Want, now: float) -> list[tuple[
 
 
 def take(state: State, session: Session, run: Run, pin: str | None, now: float) -> None:
+    run.epoch = max(run.epoch, state.epochs_purged)  # an earlier run of this id may have a worker that lives on
     run.raise_epoch()
     if not run.ended:
         run.pin(pin)
@@ -148,7 +149,7 @@ def next_due_at(state: State, session: Session, want: Want) -> float | None:
 
 
 def renew(state: State, worker: WorkerSession, now: float) -> bool:
-    """See ``Store.renew``; the bad news stays until the session polls, so that a lost answer does not lose it."""
+    """See ``Store.renew``; the bad news stays until a poll shows that it was heard: an answer may be late, or lost."""
     return not state.session(worker, now).lost_runs
 
 

@@ -100,6 +100,7 @@ def purge(state: State, query: PurgeQuery, now: float) -> int:
         if purgeable(run, query, now):
             going.append(run)
     for run in going:
+        state.epochs_purged = max(state.epochs_purged, run.epoch)
         state.remove(run)
     return len(going)
 

@@ -306,7 +306,7 @@ class Session:
         self.lanes: dict[str, int] = {}  # how many of ``held`` are of which lane
         self.last_poll: str | None = None
         self.last_claims: list[tuple[RunId, int, bool]] = []  # (run, epoch, lonely) of ``last_poll``
-        self.lost_runs = False  # it expired, runs were taken from it, and it has not polled since
+        self.lost_runs = False  # it expired, runs were taken from it, and no poll since shows that it knows
         self.beat(session, now)
 
     def beat(self, session: WorkerSession, now: float) -> None:

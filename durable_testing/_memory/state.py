@@ -48,6 +48,7 @@ class State:
         self.records: dict[tuple[str, str], RecordRow] = {}
         self.due = DueIndex()
         self.hints = Hints()
+        self.epochs_purged = 0  # the highest epoch of any run that was purged
         self._serial = 0
 
     # ── rows come and go ─────────────────────────────────────────────────────────────────────────────────────────

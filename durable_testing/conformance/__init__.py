@@ -1,63 +1,51 @@
-"""The tests that every adapter passes.
+"""The kit that every adapter passes, ours and yours.
 
 An adapter's test file is a class that says how to make a store::
 
-    class TestMyStore(StoreContract):
+    from durable_testing.conformance import StoreKit
+
+    class TestMyStore(StoreKit):
         async def make_store(self, clock):
             store = MyStore("mine://", clock=clock)
             await store.open()
             return store
 
-``durable_testing.conformance.differential`` compares an adapter with the memory model over random operations; it needs
-Hypothesis, this package needs nothing but pytest.
+``StoreKit`` is the sum of four contracts, each of which can be run by itself:
+
+* ``StoreContract``: what each operation does, sentence by sentence of ``durable.store``;
+* ``ScheduleContract``: two sessions, every pair of operations, one after the other and at once;
+* ``RepeatContract``: lost answers, and everything said again;
+* ``DifferentialContract``: random operations, answered as the memory store answers them. It needs Hypothesis; so
+  ``StoreKit`` does, and neither is loaded before it is asked for. The other three need nothing but pytest.
+
+``docs/howto/write-a-store.md`` says what each of them asks of an adapter.
 """
 
 from __future__ import annotations
 
-from durable_testing.conformance.claiming import Claiming
-from durable_testing.conformance.closing import Closing
-from durable_testing.conformance.commits import Commits
-from durable_testing.conformance.creation import CreationOfRuns
-from durable_testing.conformance.ends import Ends
-from durable_testing.conformance.fences import Fences
-from durable_testing.conformance.generations import Generations
-from durable_testing.conformance.hints import Hints
-from durable_testing.conformance.hostile import HostileText
-from durable_testing.conformance.inbox import Inbox
-from durable_testing.conformance.lanes import Lanes
-from durable_testing.conformance.leases import Leases
-from durable_testing.conformance.lifecycle import Lifecycle
-from durable_testing.conformance.lists import Lists
-from durable_testing.conformance.purging import Purging
-from durable_testing.conformance.reads import Reads
-from durable_testing.conformance.records import Records
-from durable_testing.conformance.strikes import Strikes
-from durable_testing.conformance.verb_table import VerbTable
-from durable_testing.conformance.verbs import Verbs
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["StoreContract"]
+import durable_testing.conformance.asserts  # noqa: F401  # pyright: ignore[reportUnusedImport]  (before the others)
+from durable_testing.conformance.bench import Bench
+from durable_testing.conformance.contract import StoreContract
+from durable_testing.conformance.repeats import RepeatContract
+from durable_testing.conformance.schedules import ScheduleContract
+
+if TYPE_CHECKING:
+    from durable_testing.conformance.differential import DifferentialContract
+    from durable_testing.conformance.kit import StoreKit
+
+__all__ = ["Bench", "DifferentialContract", "RepeatContract", "ScheduleContract", "StoreContract", "StoreKit"]
 
 
-class StoreContract(
-    CreationOfRuns,
-    Claiming,
-    Lanes,
-    Leases,
-    Strikes,
-    Fences,
-    Commits,
-    Ends,
-    Closing,
-    Generations,
-    Inbox,
-    Verbs,
-    VerbTable,
-    Reads,
-    Lists,
-    Purging,
-    Records,
-    Hints,
-    HostileText,
-    Lifecycle,
-):
-    """Everything that ``durable.store.Store`` promises. Implement ``make_store``; ``second`` too if need be."""
+def __getattr__(name: str) -> Any:
+    """What needs Hypothesis, loaded when it is first asked for."""
+    if name == "DifferentialContract":
+        from durable_testing.conformance.differential import DifferentialContract
+
+        return DifferentialContract
+    if name == "StoreKit":
+        from durable_testing.conformance.kit import StoreKit
+
+        return StoreKit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import itertools
+import unittest
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, final
 
@@ -42,7 +43,18 @@ from durable.store import (
 )
 from durable_testing.clock import ManualClock
 
-__all__ = ["ALL_BYTES", "LANE", "LANES", "LEASE_SECONDS", "Bench", "Grip", "Worker", "new_run", "signal"]
+__all__ = [
+    "ALL_BYTES",
+    "LANE",
+    "LANES",
+    "LEASE_SECONDS",
+    "Bench",
+    "Grip",
+    "Worker",
+    "new_run",
+    "on_its_own_loop",
+    "signal",
+]
 
 LEASE_SECONDS = 15.0
 LANE = Lane("default", "work", "1")
@@ -145,7 +157,13 @@ class Bench:
 
     A test is a plain coroutine function. It is run on an event loop of its own, with a fresh ``store`` on a fresh
     ``clock``, so no pytest plugin is needed; afterwards ``Store.check`` must find nothing, and all is closed.
+
+    Attributes:
+        clock_turns_back: Whether the store follows the clock when it is set back, as administrators and NTP do. False
+            for one whose time comes from where nobody can set it back; tests of it are then skipped.
     """
+
+    clock_turns_back = True
 
     clock: ManualClock
     store: Store
@@ -155,16 +173,22 @@ class Bench:
         super().__init_subclass__(**given)
         for name, test in list(vars(cls).items()):
             if name.startswith("test_") and inspect.iscoroutinefunction(test):
-                setattr(cls, name, _on_its_own_loop(test))
+                setattr(cls, name, on_its_own_loop(test))
 
     # ── what an adapter says ─────────────────────────────────────────────────────────────────────────────────────
 
     async def make_store(self, clock: ManualClock) -> Store:
-        """A fresh store, opened, that takes its time from ``clock``."""
+        """A fresh store, opened, empty, that takes its time from ``clock`` and from nothing else.
+
+        Called once or more in each test; what the stores of one test hold must be apart.
+        """
         raise NotImplementedError
 
     async def second(self, store: Store) -> Store:
-        """Another session onto the same data, opened: as another process would have it, if that is possible."""
+        """Another session onto the same data, opened: as another process would have it, if that is possible.
+
+        Some tests call it on a thread and an event loop of their own, and use and close there what it gave.
+        """
         twin = store.dedicated()
         await twin.open()
         return twin
@@ -229,12 +253,20 @@ class Bench:
         grip = await self.grip(id)
         await grip.commit(then=Ended(RunStatus.COMPLETED, b"result", **given))
 
+    def turn_back(self, seconds: float) -> None:
+        """Set the store's clock back, or skip the test if this store's cannot be."""
+        if not self.clock_turns_back:
+            raise unittest.SkipTest("the clock of this store is never set back (clock_turns_back)")
+        self.clock.jump(-seconds)
+
     def expire(self) -> None:
         """Let every lease run out."""
         self.clock.advance(LEASE_SECONDS)
 
 
-def _on_its_own_loop(test: Callable[[Any], Awaitable[None]]) -> Callable[[Bench], None]:
+def on_its_own_loop(test: Callable[[Any], Awaitable[None]]) -> Callable[[Bench], None]:
+    """The coroutine function as a test: on a loop of its own, with a fresh store and a fresh clock."""
+
     @functools.wraps(test)
     def run(self: Bench) -> None:
         asyncio.run(self._run(test))

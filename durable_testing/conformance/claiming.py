@@ -66,6 +66,10 @@ class Claiming(Bench):
         assert len(await worker.claim(2)) == 1
         assert len(worker.grips) == 5
 
+    async def test_one_poll_takes_as_many_as_it_asks_for(self) -> None:
+        await self.store.create([new_run(f"r{n}") for n in range(200)])
+        assert len(await self.worker().claim(limit=190)) == 190
+
     async def test_limit_0_only_reconciles(self) -> None:
         await self.create()
         poll = await self.worker().poll(0)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from durable_testing.clock import ManualClock
 from durable_testing.conformance.bench import Bench
-from durable_testing.conformance.race import KINDS, RUNS, Race, Step
+from durable_testing.conformance.race import Race
+from durable_testing.conformance.steps import KINDS, RUNS, Step
 from durable_testing.memory import MemoryStore
 
 __all__ = ["DifferentialContract"]
@@ -36,7 +37,12 @@ def steps() -> st.SearchStrategy[Step]:
 
 
 class DifferentialContract(Bench):
-    """Random operation sequences get the same answers from the store under test and from ``MemoryStore``."""
+    """Random operation sequences get the same answers from the store under test and from ``MemoryStore``.
+
+    Attributes:
+        examples: How many sequences.
+        steps_max: Operations in one, at most; half as many at least.
+    """
 
     examples = 60
     steps_max = 60
@@ -56,7 +62,7 @@ class DifferentialContract(Bench):
         try:
             other = await self.second(store)
             try:
-                race = Race(clock, model, (store, other))
+                race = Race(clock, model, (store, other), turns_back=self.clock_turns_back)
                 await race.begin()
                 for step in sequence:
                     await race.take(step)

@@ -216,7 +216,11 @@ class Fences(Bench):
         due = self.clock.now() + 10
         self.clock.advance(9.5)
         await self.refused(grip, Verdict.NOT_DUE, not_before=due)
-        self.clock.advance(0.5)
+        self.clock.advance(0.5 - 2**-10)
+        await self.refused(grip, Verdict.NOT_DUE, not_before=due)
+        assert (await grip.tried(b"e", not_before=due)).verdict is Verdict.NOT_DUE
+        assert await self.entries() == []
+        self.clock.advance(2**-10)
         assert (await grip.commit(b"e", not_before=due)).at == due
 
     async def test_a_refused_commit_with_not_before_is_refused_for_its_fence(self) -> None:
@@ -235,7 +239,7 @@ class Fences(Bench):
         grip = await self.grip()
         self.clock.advance(100)
         first = await grip.commit(b"a")
-        self.clock.jump(-50)
+        self.turn_back(50)
         second = await grip.commit(b"b")
         assert second.at == first.at
         assert second.now == self.clock.now() < first.at

@@ -62,7 +62,7 @@ class Generations(Bench):
         grip = await self.grip()
         self.clock.advance(100)
         first = await grip.commit(b"e")
-        self.clock.jump(-50)
+        self.turn_back(50)
         await grip.commit(then=Continued("work", "1", b"", "d", "s"))
         claim = (await self.worker("w2").one()).claim
         assert claim.run.started_at == claim.run.at == first.at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from durable.store import CLOSING_LANE, Ended, RunStatus, SessionId, Verdict
 from durable_testing.conformance.bench import LANES, LEASE_SECONDS, Bench, Worker
@@ -65,6 +66,8 @@ class Leases(Bench):
         assert await self.store.renew(worker.session) is False
         poll = await worker.poll(0)
         assert poll.lost == ("r",)
+        assert await self.store.renew(worker.session) is False  # that poll's answer may be late, or lost
+        assert (await worker.poll(0)).lost == ()  # it does not name the run any more, so it has heard
         assert await self.store.renew(worker.session) is True
 
     async def test_a_session_that_expired_unnoticed_goes_on(self) -> None:
@@ -113,6 +116,14 @@ class Leases(Bench):
         await self.store.renew(worker.session)
         self.clock.advance(14)
         assert await self.worker("w2").claim() == []
+
+    async def test_a_heartbeat_of_one_session_renews_no_other(self) -> None:
+        await self.grip(worker=self.worker("w1"))
+        self.clock.advance(10)
+        other = self.worker("w2")
+        assert await self.store.renew(other.session) is True
+        self.clock.advance(LEASE_SECONDS - 10)
+        assert len(await other.claim()) == 1
 
     async def test_sessions_have_leases_of_their_own_length(self) -> None:
         await self.create()
@@ -170,6 +181,14 @@ class Leases(Bench):
         assert (older.alive, older.held, newer.held) == (True, 1, 0)
         assert newer.started_at == first + 4
 
+    async def test_what_a_session_says_of_itself_is_known_from_its_next_poll(self) -> None:
+        worker = self.worker("w1")
+        await worker.poll(0)
+        worker.session = replace(worker.session, registered=(("other", "2"),), queues=("mail",))
+        await worker.poll(0)
+        (record,) = await self.store.sessions()
+        assert (record.registered, record.queues) == ((("other", "2"),), ("mail",))
+
     async def test_a_dead_session_is_remembered_for_a_day(self) -> None:
         await self.worker("w1").poll()
         self.clock.advance(86_400 - 60)
@@ -188,7 +207,7 @@ class Leases(Bench):
     async def test_a_clock_that_jumps_back_takes_nobodys_run_away(self) -> None:
         worker = self.worker("w1")
         grip = await self.grip(worker=worker)
-        self.clock.jump(-3600)
+        self.turn_back(3600)
         assert await self.worker("w2").claim(lanes=LANES) == []
         assert (await worker.poll()).lost == ()
         await grip.commit(b"e", then=Ended(RunStatus.COMPLETED, b""))

@@ -38,6 +38,18 @@ class Purging(Bench):
     async def left(self) -> set[str]:
         return {str(run.id) for run in (await self.store.list(RunQuery(), 1_000)).runs}
 
+    async def test_a_worker_of_a_purged_run_cannot_write_into_a_new_run_of_the_same_id(self) -> None:
+        """Found by the simulator: epochs began anew with the id, so the fence let the stranger in (I4)."""
+        old = await self.grip()
+        await old.commit(then=Ended(RunStatus.COMPLETED, b""))
+        assert await self.purge() == 1
+        new = await self.grip()
+        assert new.epoch > old.epoch
+        answer = await old.tried(b"stranger", seq=0, position=0)
+        assert answer.verdict is Verdict.LEASE_LOST
+        assert (await self.row()).position == 0
+        await new.commit(b"own")
+
     async def test_a_purged_run_goes_with_everything_of_its_own(self) -> None:
         grip = await self.grip()
         await self.send("m")

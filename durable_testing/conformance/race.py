@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, final
 
 from durable.store import (
@@ -38,7 +36,6 @@ from durable.store import (
     Rewound,
     RunId,
     Running,
-    RunQuery,
     RunRecord,
     RunStatus,
     SessionId,
@@ -55,39 +52,14 @@ from durable.store import (
     WorkerSession,
 )
 from durable_testing.clock import ManualClock
+from durable_testing.conformance.looks import Looks
 from durable_testing.conformance.plain import plain
+from durable_testing.conformance.steps import RUNS, Ask, Step
 from durable_testing.memory import MemoryStore
 
-__all__ = ["KINDS", "RUNS", "Race", "Step"]
+__all__ = ["Race"]
 
-RUNS = ("a", "b", "c", "a%")
 LANES = (Lane("q", "w", "1"), Lane("q", "w", None, pin="1"), Lane("q2", "w", "1"), CLOSING_LANE)
-Ask = Callable[[Store], Awaitable[object]]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operation. ``pick``, ``mood`` and ``twist`` choose among what is possible when its turn comes."""
-
-    kind: str
-    run: int
-    worker: int
-    pick: int
-    mood: int
-    twist: int
-
-
-KINDS = (
-    "rest",  # what superfluous steps shrink to, since sequences have a least length
-    *("create",) * 2,
-    *("poll",) * 6,
-    *("commit",) * 10,
-    *("send",) * 3,
-    *("control",) * 4,
-    *("advance",) * 3,
-    *("crash",) * 3,
-    *("repeat", "create_again", "renew", "leave", "purge", "record", "jump"),
-)
 
 
 @final
@@ -109,16 +81,20 @@ class Grip:
 class Race:
     """A store under test and its model, one operation after the other."""
 
-    def __init__(self, clock: ManualClock, model: MemoryStore, stores: tuple[Store, Store]) -> None:
+    def __init__(
+        self, clock: ManualClock, model: MemoryStore, stores: tuple[Store, Store], *, turns_back: bool = True
+    ) -> None:
         self.clock = clock
         self.model = model
         self.stores = stores
+        self.turns_back = turns_back
         self.count = 0
         self.grips: tuple[dict[RunId, Grip], dict[RunId, Grip]] = ({}, {})
         self.names = ["s0", "s1"]
         self.last_wants: list[Want | None] = [None, None]
         self.commits: list[Commit] = []
         self.creations: list[NewRun] = []
+        self.looks = Looks(clock, model, self.both)
 
     async def both(self, worker: int, ask: Ask) -> Any:
         """Ask both; the answers must be the same. Returns the model's."""
@@ -142,6 +118,17 @@ class Race:
         await getattr(self, f"_{step.kind}")(step)
         ids = [RunId(id) for id in (*RUNS, "fork")]
         await self.both(step.worker, lambda store: store.get(ids))
+
+    async def _read(self, step: Step) -> None:
+        await self.looks.read(step)
+
+    async def _page(self, step: Step) -> None:
+        await self.looks.page(step)
+
+    async def compare_everything(self) -> None:
+        await self.looks.compare_everything()
+        for store in (self.model, *self.stores):
+            assert list(await store.check()) == []
 
     # ── operations ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,6 +210,23 @@ class Race:
         elif answer.verdict is Verdict.LEASE_LOST and step.twist > 3:  # below, it was a lie; or a zombie goes on
             mine.pop(grip.run, None)
 
+    async def _commit_all(self, step: Step) -> None:
+        """A batch: a plain commit for each held run, and one of somebody who is wrong about everything."""
+        mine = [self.grips[step.worker][run] for run in sorted(self.grips[step.worker])]
+        batch = [
+            Commit(grip.run, grip.epoch, grip.seq, grip.position, append=(self.fresh("entry").encode(),))
+            for grip in mine
+            if not grip.ended and not grip.rewind
+        ]
+        batch.insert(step.pick % (len(batch) + 1), Commit(RunId(RUNS[step.run]), 900, step.mood, 0, append=(b"lie",)))
+        answers = await self.both(step.worker, lambda store: store.commit(batch))
+        for asked, answer in zip(batch, answers, strict=True):
+            if answer.verdict is Verdict.APPLIED:
+                self.commits.append(asked)
+                grip = self.grips[step.worker][asked.run]
+                grip.seq += 1
+                grip.position += 1
+
     async def asked(self, step: Step, grip: Grip) -> Commit:
         then = await self.then(step, grip)
         if grip.rewind and isinstance(then, Rewound):
@@ -301,8 +305,19 @@ class Race:
         batch = [self.message(step), replace(self.message(step), run=RunId(RUNS[step.run]))]
         await self.both(step.worker, lambda store: store.send(batch))
 
+    async def controlled(self, step: Step) -> RunId:
+        """Any run, or one that may not be there; now and then a blocked one, which only few verbs move on."""
+        if step.twist > 9:
+            return RunId("fork")
+        if step.twist > 5:
+            rows = await self.model.get([RunId(id) for id in RUNS])
+            for row in rows:
+                if row is not None and row.status is RunStatus.BLOCKED:
+                    return row.id
+        return RunId(RUNS[step.run])
+
     async def _control(self, step: Step) -> None:
-        run = RunId(RUNS[step.run])
+        run = await self.controlled(step)
         (row,) = await self.model.get([run])
         position = 0 if row is None else row.position
         verbs: tuple[Verb, ...] = (
@@ -322,7 +337,7 @@ class Race:
         verb = verbs[step.pick]
         if step.twist < 5 and row is not None and row.ended:
             verb = Retry(b"order")
-        elif step.twist < 5 and row is not None and row.status is RunStatus.BLOCKED:
+        elif step.twist < 9 and row is not None and row.status is RunStatus.BLOCKED:
             verb = (Settle(b"settled", position), Resume(), Settle(b"", 0))[step.mood % 3]
         request = f"request {step.mood}" if step.mood < 2 else self.fresh("request")
         asked = [Control(run, request, verb)]
@@ -339,7 +354,8 @@ class Race:
         self.clock.advance(16.0 * (step.mood % 3))
 
     async def _jump(self, step: Step) -> None:
-        self.clock.jump(-float(step.pick))
+        if self.turns_back:
+            self.clock.jump(-float(step.pick))
 
     async def _purge(self, step: Step) -> None:
         query = PurgeQuery(
@@ -360,67 +376,3 @@ class Race:
         await self.both(
             step.worker, lambda store: store.put_record("k", key, b"v", expect=expect, keep_seconds=keep_seconds)
         )
-
-    # ── at the end ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def compare_everything(self) -> None:
-        await self.compare_lists()
-        for worker, id in enumerate((*RUNS, "fork")):
-            await self.compare_run(worker % 2, RunId(id))
-        for store in (self.model, *self.stores):
-            assert list(await store.check()) == []
-
-    async def compare_run(self, worker: int, run: RunId) -> None:
-        (row,) = await self.model.get([run])
-        generations = 1 if row is None else row.generation
-        asks: list[Ask] = [
-            lambda store: store.input(run),
-            lambda store: store.outcome(run),
-            lambda store: store.messages(run),
-            lambda store: store.messages(run, after=1, limit=2, unread_only=False),
-            lambda store: store.messages(run, unread_only=False),
-            lambda store: store.values(run),
-            lambda store: store.parts(run, ["h0", "h1", "h2"]),
-            lambda store: store.stream(run, "s"),
-            lambda store: store.stream(run, "t", 1, 1),
-        ]
-        for ask in asks:
-            await self.both(worker, ask)
-        for generation in range(1, generations + 2):
-            await self.both(worker, partial(_journal, run, generation))
-
-    async def compare_lists(self) -> None:
-        queries = (
-            RunQuery(),
-            RunQuery(workflow="w", queue="q"),
-            RunQuery(statuses=(RunStatus.WAITING, RunStatus.CANCELLED)),
-            RunQuery(labels={"l": "1"}),
-            RunQuery(parent=RunId("b")),
-            RunQuery(id_prefix="a%"),
-            RunQuery(created_after=1_700_000_001.0),
-        )
-        for query in queries:
-            await self.both(0, partial(_count, query))
-            await self.both(1, partial(_all_pages, query))
-        await self.both(0, lambda store: store.sessions())
-        await self.both(1, lambda store: store.list_records("k"))
-        await self.both(0, lambda store: store.list_records("k", "k1", 1))
-
-
-async def _journal(run: RunId, generation: int, store: Store) -> object:
-    return await store.journal(run, generation), await store.journal(run, generation, 1, 1)
-
-
-async def _count(query: RunQuery, store: Store) -> int:
-    return await store.count(query)
-
-
-async def _all_pages(query: RunQuery, store: Store) -> list[RunRecord]:
-    found: list[RunRecord] = []
-    cursor = None
-    while True:
-        page = await store.list(query, 1, cursor)
-        found.extend(page.runs)
-        cursor = page.cursor
-        if cursor is None:
-            return found

@@ -232,6 +232,14 @@ class Verbs(Bench):
         await self.control(Retry(b""), request="2")
         assert (await self.row()).terminated is False
 
+    async def test_retry_takes_away_the_pauses_of_the_generation_that_has_ended(self) -> None:
+        grip = await self.grip()
+        await self.control(Pause(), request="1")
+        await grip.commit(then=Ended(RunStatus.FAILED, b"", "why", keep_seconds=0.0))
+        assert [one.message.kind for one in await self.unread()] == [MessageKind.PAUSE]
+        await self.control(Retry(b""), request="2")
+        assert await self.unread() == []
+
     async def test_retry_takes_the_run_from_who_was_closing_it(self) -> None:
         await self.end(closing=True)
         grip = await self.worker("w2").one()

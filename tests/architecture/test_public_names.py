@@ -17,6 +17,8 @@ PUBLIC = (
     "durable.store",
     "durable_sqlite",
     "durable_testing",
+    "durable_testing.conformance",
+    "durable_testing.golden",
 )
 
 

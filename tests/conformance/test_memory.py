@@ -2,7 +2,7 @@
 
 from durable.store import Store
 from durable_testing import ManualClock, MemoryStore
-from durable_testing.conformance import StoreContract
+from durable_testing.conformance import RepeatContract, ScheduleContract, StoreContract
 from durable_testing.conformance.differential import DifferentialContract
 
 
@@ -13,6 +13,16 @@ async def opened(clock: ManualClock) -> Store:
 
 
 class TestMemoryStore(StoreContract):
+    async def make_store(self, clock: ManualClock) -> Store:
+        return await opened(clock)
+
+
+class TestMemorySchedules(ScheduleContract):
+    async def make_store(self, clock: ManualClock) -> Store:
+        return await opened(clock)
+
+
+class TestMemoryRepeats(RepeatContract):
     async def make_store(self, clock: ManualClock) -> Store:
         return await opened(clock)
 

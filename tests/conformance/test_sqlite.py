@@ -8,12 +8,14 @@ import pytest
 
 from durable_sqlite import SqliteStore
 from durable_testing.clock import ManualClock
-from durable_testing.conformance import StoreContract
+from durable_testing.conformance import RepeatContract, ScheduleContract, StoreContract
 from durable_testing.conformance.differential import DifferentialContract
 
 
 class Files:
     """Each store in a file of its own."""
+
+    options = ""
 
     @pytest.fixture(autouse=True)
     def _directory(self, tmp_path: Path) -> None:
@@ -22,7 +24,7 @@ class Files:
 
     async def make_store(self, clock: ManualClock) -> SqliteStore:
         self.files += 1
-        store = SqliteStore(f"sqlite:///{self.directory}/{self.files}.db", clock=clock)
+        store = SqliteStore(f"sqlite:///{self.directory}/{self.files}.db{self.options}", clock=clock)
         await store.open()
         return store
 
@@ -31,5 +33,15 @@ class TestSqliteStore(Files, StoreContract):
     pass
 
 
-class TestAgainstTheModel(Files, DifferentialContract):
+class TestSqliteSchedules(Files, ScheduleContract):
+    """Some thousands of scenes: not synced, which changes neither a lock nor a transaction."""
+
+    options = "?durability=relaxed"
+
+
+class TestSqliteRepeats(Files, RepeatContract):
     pass
+
+
+class TestAgainstTheModel(Files, DifferentialContract):
+    options = "?durability=relaxed"

@@ -168,16 +168,18 @@ async def test_two_children_of_one_run_cannot_have_one_id(rig: Any) -> None:
 async def test_cancelling_the_await_of_a_child_cancels_the_child(rig: Any) -> None:
     @workflow
     async def parent(ctx: Context) -> str:
-        try:
-            async with asyncio.timeout(0.05):
-                await ctx.child(waiting_child.options(id="slow-child"))
-        except TimeoutError:
-            await ctx.wait_for_signal("end")
-            return "went on"
-        return "no timeout"
+        child = asyncio.ensure_future(ctx.child(waiting_child.options(id="slow-child")))
+        await ctx.wait_for_signal("enough")
+        child.cancel()
+        await asyncio.wait([child])
+        await ctx.wait_for_signal("end")
+        return "went on" if child.cancelled() else "no"
 
     async with rig.serving(parent, waiting_child) as client:
         handle = await client.start(parent)
+        await rig.until(lambda: _exists(client, "slow-child"))
+        await rig.waits(client.handle("slow-child"), "never")
+        await handle.signal("enough")
         status = await rig.until(lambda: _cancelled(client, "slow-child"))
         assert status.values == {"cleaned": True}
         await handle.signal("end")
@@ -223,7 +225,10 @@ async def test_more_children_in_one_activation_than_one_commit_holds(rig: Any) -
 
 
 @pytest.mark.slow
-async def test_rule_19_more_children_than_one_page_are_closed(rig: Any) -> None:
+@pytest.mark.parametrize("terminated", [False, True])
+async def test_rule_19_more_children_than_one_page_are_closed(rig: Any, terminated: bool) -> None:
+    """By the parent's own code, which gives them up; or by whoever closes a run that was ended from outside."""
+
     @workflow
     async def parent(ctx: Context) -> None:
         for _ in range(130):
@@ -233,7 +238,7 @@ async def test_rule_19_more_children_than_one_page_are_closed(rig: Any) -> None:
     async with rig.serving(parent, waiting_child) as client:
         handle = await client.start(parent)
         await rig.until(lambda: _count(client, 130, parent=handle.id, status="waiting"))
-        await handle.signal("end")
+        await (handle.terminate() if terminated else handle.signal("end"))
         await rig.until(lambda: _count(client, 130, parent=handle.id, status="cancelled"))
 
 

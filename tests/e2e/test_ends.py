@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from durable import Context, RunCancelled, RunConflict, RunEnded, RunFailed, RunNotFound, connect, step, workflow
+from durable.store import Closed
 
 
 class Shop:
@@ -87,6 +88,32 @@ async def test_rule_17_a_second_cancel_is_a_no_op(rig: Any) -> None:
         await handle.cancel("third")
         assert (await handle.status()).error == "first"
     assert shop.log == ["released", "closed"]
+
+
+@pytest.mark.slow
+async def test_rule_17_a_time_limit_that_passes_during_the_clean_up_does_not_disturb_it(rig: Any) -> None:
+    """I10: the first cause counts; the run ends cancelled, and what it does for that is not cut off."""
+    tidied: list[str] = []
+
+    @step
+    async def tidy() -> str:
+        await asyncio.sleep(0.6)
+        return "tidy"
+
+    @workflow(timeout=0.5)
+    async def wf(ctx: Context) -> None:
+        try:
+            await ctx.wait_for_signal("never")
+        finally:
+            tidied.append(await ctx.step(tidy))
+
+    async with rig.serving(wf) as client:
+        handle = await client.start(wf)
+        await rig.waits(handle, "never")
+        await handle.cancel()
+        with pytest.raises(RunCancelled):
+            await rig.end(handle)
+    assert tidied[-1] == "tidy"
 
 
 async def test_rule_17_cancel_does_not_disturb_the_clean_up(rig: Any) -> None:
@@ -434,3 +461,42 @@ async def test_rule_14_eviction_runs_no_clean_up_of_the_user(rig: Any) -> None:
             await handle.signal("go")
         assert [await rig.end(handle) for handle in handles] == list(range(6))
     assert "step in clean-up" not in log
+
+
+async def test_closing_an_ended_run_is_not_taken_for_a_theft(memory: Any, caplog: Any) -> None:
+    """The store has closed it, its answer is on the way, and a poll comes in between."""
+    polled = asyncio.Event()
+
+    @workflow
+    async def leaf(ctx: Context) -> None: ...
+
+    @workflow
+    async def wf(ctx: Context) -> None:
+        await ctx.child(leaf)
+
+    async with connect(memory.url) as client:
+        store = client.store
+        commit, poll = store.commit, store.poll
+        closed = asyncio.Event()
+
+        async def slowly(commits: Any) -> Any:
+            answers = await commit(commits)
+            if any(isinstance(one.then, Closed) for one in commits):
+                closed.set()
+                await polled.wait()
+                await asyncio.sleep(0.05)  # the worker looks at that poll's answer
+            return answers
+
+        async def counted(*args: Any) -> Any:
+            begun_after = closed.is_set()
+            answer = await poll(*args)
+            if begun_after:
+                polled.set()
+            return answer
+
+        store.commit, store.poll = slowly, counted
+        async with memory.worker(client, wf, leaf, poll=0.02):
+            await memory.end(await client.start(wf))
+            await memory.until(polled.is_set)
+            await asyncio.sleep(0.1)
+    assert "another worker" not in caplog.text

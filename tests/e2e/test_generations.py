@@ -475,6 +475,29 @@ async def test_rule_4_a_fork_shares_the_prefix_and_goes_its_own_way(rig: Any) ->
     assert line.log == ["one", "two", "three", "three"]
 
 
+async def test_rule_4_a_fork_may_go_on_with_code_that_gives_its_steps_other_arguments(rig: Any) -> None:
+    """What was copied is taken as it is; of changed code, only what comes after the cut is the fork's own."""
+
+    @step
+    async def say(word: str) -> str:
+        return word
+
+    def code(word: str, end: str) -> Any:
+        @workflow
+        async def line(ctx: Context) -> str:
+            return await ctx.step(say, word) + await ctx.step("end", lambda: end)
+
+        return line
+
+    async with connect(rig.url) as client:
+        async with rig.worker(client, code("old", "old")):
+            handle = await client.start("line")
+            assert await rig.end(handle) == "oldold"
+        async with connect(rig.url) as other, rig.worker(other, code("new", "new")):
+            fork = await handle.fork(at="end")
+            assert await rig.end(fork) == "oldnew"
+
+
 async def test_rule_4_a_fork_of_a_live_run_leaves_it_alone(rig: Any) -> None:
     @step
     async def first() -> int:
@@ -618,3 +641,56 @@ async def test_a_key_makes_the_id_of_a_run(rig: Any) -> None:
         assert (await client.start(invoice.bind("eve", 7), id="mine")).id == "mine"
         await rig.end(handle)
         assert await client.count() == 2
+
+
+async def test_rule_4_a_result_for_an_earlier_generation_answers_no_call_of_this_one(rig: Any) -> None:
+    @workflow
+    async def child(ctx: Context, generation: int) -> int:
+        await ctx.wait_for_signal("go")
+        return generation
+
+    @workflow
+    async def parent(ctx: Context, generation: int) -> int:
+        named = child.options(id=f"child-{generation}", on_parent_close="abandon")
+        call = asyncio.ensure_future(ctx.child(named, generation))
+        if generation == 1:
+            await ctx.wait_for_signal("next")
+            raise ctx.continue_as(parent, 2)
+        return await call
+
+    async with rig.serving(child, parent) as client:
+        handle = await client.start(parent, 1)
+        await rig.waits(handle, "next")
+        await handle.signal("next")
+        first, second = client.handle("child-1"), client.handle("child-2")
+        await rig.until(lambda: _there(client, second))
+        await first.signal("go")
+        assert await rig.end(first) == 1
+        await second.signal("go")
+        assert await rig.end(handle) == 2
+
+
+async def _there(client: Any, handle: Any) -> bool:
+    return (await client.store.get([handle.id])) != [None]
+
+
+async def test_a_start_said_again_after_the_run_has_continued_is_still_the_same_start(rig: Any) -> None:
+    """Found by the simulator: the first answer was lost, and the run had continued before the start was repeated."""
+
+    @workflow
+    async def other(ctx: Context, rounds: int) -> str:
+        await ctx.sleep("1h")
+        return "over"
+
+    @workflow
+    async def going_on(ctx: Context, rounds: int) -> str:
+        if rounds == 0:
+            raise ctx.continue_as(other, 7)
+        raise ctx.continue_as(going_on, rounds - 1)
+
+    async with rig.serving(going_on, other) as client:
+        handle = await client.start(going_on, 2, id="g")
+        await rig.waits(handle, "timer")
+        assert (await client.start(going_on, 2, id="g")).id == "g"
+        with pytest.raises(RunConflict, match="with another input|runs workflow"):
+            await client.start(going_on, 3, id="g")

@@ -137,6 +137,7 @@ async def test_hostile_corrupt_wakes_waiters(rig: Any) -> None:
         waiting = asyncio.ensure_future(handle.result())
         await asyncio.sleep(0.05)
         store.fail("get", lambda: Corrupt("x"))
+        await handle.signal("look again")
         with pytest.raises(Corrupt):
             await asyncio.wait_for(waiting, 3)
 

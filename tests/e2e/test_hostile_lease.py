@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from durable import Context, Transient, step, workflow
 from tests.unit.engine.faults import faulty_client
 
@@ -38,7 +40,8 @@ async def test_hostile_a_step_that_waited_for_its_turn_begins_only_under_a_lease
     assert all(held for _, held in begun)
 
 
-async def test_hostile_an_inbox_that_fills_while_a_retried_run_is_made_ready(rig: Any) -> None:
+@pytest.mark.parametrize("reads_before", [0, 1])
+async def test_hostile_an_inbox_that_fills_while_a_retried_run_is_made_ready(rig: Any, reads_before: int) -> None:
     """A signal that comes with a poll between the reading of the inbox and the going live is not forgotten."""
     gate, read = asyncio.Event(), asyncio.Event()
 
@@ -59,17 +62,20 @@ async def test_hostile_an_inbox_that_fills_while_a_retried_run_is_made_ready(rig
 
         async def messages(self, *args: Any, **kwargs: Any) -> Any:
             found = await inner.messages(*args, **kwargs)
-            if armed:
+            reads.append(1)
+            if armed and len(reads) > reads_before:
                 read.set()
                 await gate.wait()
             return found
 
     armed: list[int] = []
+    reads: list[int] = []
     store.inner = Slow()
     async with client, rig.worker(client, wf):
         handle = await client.start(wf)
         await rig.state(handle, "failed")
         bad[0] = False
+        reads.clear()
         armed.append(1)
         await handle.retry(from_step="bad")
         await read.wait()

@@ -66,9 +66,7 @@ async def test_hostile_lost_answers_everywhere(rig: Any, seed: int) -> None:
         await rig.until(lambda: len(completions) == 8, 10)
         store.clear()
         for handle in handles:
-            assert await client.store.stream(handle.id, "got") is not None
-            page = await client.store.stream(handle.id, "got")
-            assert [bytes(item) for item in page.items] == [b"[0,1,2]", b"[3,4,5]"]
+            assert [item async for item in handle.stream("got")] == [[0, 1, 2], [3, 4, 5]]
     assert set(done.values()) == {1}
     assert len(done) == 32
     assert set(completions.values()) == {1}

@@ -213,7 +213,12 @@ async def test_lists_filter_by_every_condition(rig: Any) -> None:
         await rig.waits(client.handle("wait_2"), "go")
 
         async def ids(**query: Any) -> set[str]:
-            return {run.id for run in await client.list(**query)}
+            page = await client.list(**query)
+            found = {run.id for run in page}
+            while page.cursor is not None:
+                page = await client.list(**query, cursor=page.cursor)
+                found |= {run.id for run in page}
+            return found
 
         assert await ids(workflow="done") == await ids(workflow=done) == {"done-1"}
         assert await ids(status="completed") == {"done-1"}

@@ -1,6 +1,8 @@
 """Many calls at once: asyncio's own tools, ctx.parallel and ctx.map."""
 
 import asyncio
+import gc
+import warnings
 from typing import Any
 
 import pytest
@@ -309,3 +311,27 @@ async def test_many_branches_with_back_offs_keep_their_results_apart(rig: Any) -
 
     async with rig.serving(wf) as client:
         assert await rig.run(client, wf) == [n + 100 for n in range(30)]
+
+
+@pytest.mark.parametrize("where", ["body", "cleanup"])
+async def test_a_run_that_leaves_memory_leaves_no_coroutine_of_parallel_behind(memory: Any, where: str) -> None:
+    memory.cache = 0
+
+    @workflow
+    async def wf(ctx: Context) -> None:
+        async def one() -> Any:
+            return await ctx.wait_for_signal("go")
+
+        try:
+            if where == "body":
+                await ctx.parallel([one() for _ in range(3)], limit=1)
+            await ctx.wait_for_signal("go")
+        finally:
+            await ctx.parallel([one() for _ in range(3)])
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        async with memory.serving(wf) as client:
+            await memory.waits(await client.start(wf), "go")
+        gc.collect()
+    assert [str(one.message) for one in heard] == []

@@ -46,12 +46,16 @@ async def test_higher_priorities_come_first_and_equal_ones_in_order(rig: Any) ->
 
 async def test_a_worker_keeps_to_its_concurrency(rig: Any) -> None:
     running, most = 0, 0
+    three = asyncio.Event()
 
     @step
     async def work() -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
+        if most == 3:
+            three.set()
+        await three.wait()
         await asyncio.sleep(0.01)
         running -= 1
 
@@ -281,3 +285,18 @@ async def test_one_failing_workflow_does_not_disturb_its_neighbours(rig: Any) ->
         for handle in failing:
             with pytest.raises(RunFailed):
                 await rig.end(handle)
+
+
+async def test_two_workers_of_one_client_may_carry_out_the_same_steps(memory: Any) -> None:
+    @step(queue="side")
+    async def work(n: int) -> int:
+        return n + 1
+
+    @workflow
+    async def wf(ctx: Context) -> int:
+        return await ctx.step(work, 1)
+
+    async with connect(memory.url) as client:
+        options: dict[str, Any] = {"steps": [work], "queues": ["default", "side"]}
+        async with memory.worker(client, wf, **options), memory.worker(client, wf, **options):
+            assert await memory.run(client, wf) == 2

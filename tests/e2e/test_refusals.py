@@ -1,5 +1,6 @@
 """Mistakes are typed errors at the call, which say what and what to do; nothing is written, and the worker lives on."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -243,7 +244,8 @@ async def test_what_is_asked_of_no_run_is_run_not_found(rig: Any) -> None:
             lambda: handle.signal("x"),
         ):
             with pytest.raises(RunNotFound, match="nobody"):
-                await ask()
+                async with asyncio.timeout(5):
+                    await ask()
 
 
 async def test_bad_names_inside_a_workflow_are_refused_there(rig: Any) -> None:

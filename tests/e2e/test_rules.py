@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from durable import Context, OutcomeUnknown, RunCancelled, Signal, connect, step, workflow
+from durable import Context, OutcomeUnknown, Retry, RunCancelled, Signal, connect, step, workflow
 from durable._engine.connect import open_store
 from durable._engine.services import StoreTime
-from durable._model.defaults import COMMIT_ITEMS_MAX
+from durable._model.defaults import COMMIT_ITEMS_MAX, LINGER_SECONDS
 
 numbers = Signal("number", int)
 
@@ -64,6 +64,55 @@ async def test_rule_2_a_worker_whose_clock_is_ahead_fires_no_timer_early(
         assert await rig.run(client, wf) >= timedelta(seconds=0.3)
 
 
+@pytest.mark.slow
+async def test_rule_2_timers_that_are_found_due_together_all_wait_for_the_last_of_them(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I8: one commit says how late it must be; a worker whose clock is ahead finds more due than there is."""
+    real = StoreTime.now
+    monkeypatch.setattr(StoreTime, "now", lambda self: real(self) + 30.0)
+
+    @workflow
+    async def wf(ctx: Context) -> list[timedelta]:
+        before = ctx.now()
+
+        async def nap(seconds: float) -> timedelta:
+            await ctx.sleep(seconds)
+            return ctx.now() - before
+
+        return await asyncio.gather(nap(0.1), nap(0.4))
+
+    async with rig.serving(wf) as client:
+        short, long = await rig.run(client, wf)
+    assert short >= timedelta(seconds=0.1)
+    assert long >= timedelta(seconds=0.4)
+
+
+@pytest.mark.slow
+async def test_rule_2_an_outcome_that_goes_with_a_timer_that_is_not_due_is_kept(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I3: the store refuses the commit as a whole; the step has run, and does not run again."""
+    real = StoreTime.now
+    monkeypatch.setattr(StoreTime, "now", lambda self: real(self) + 30.0)
+    runs: list[int] = []
+
+    @step
+    async def work(n: int) -> int:
+        runs.append(n)
+        await asyncio.sleep(0.01 * n)
+        return n
+
+    @workflow
+    async def wf(ctx: Context) -> list[int]:
+        results = await asyncio.gather(*(ctx.step(work, n) for n in range(10)), ctx.sleep(0.4))
+        return results[:-1]
+
+    async with rig.serving(wf) as client:
+        assert await rig.run(client, wf) == list(range(10))
+    assert sorted(runs) == list(range(10))
+
+
 async def test_rule_13_a_worker_works_inside_task_groups_and_timeouts(rig: Any) -> None:
     @step
     async def work() -> int:
@@ -107,6 +156,45 @@ async def test_rule_14_cached_state_is_used_only_at_its_own_position(rig: Any) -
                 if n < 3:
                     await rig.until(lambda: _at_rest(handle))
         assert await rig.end(handle) == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+async def test_rule_14_a_stale_cached_state_repeats_no_step(rig: Any) -> None:
+    """I3: a worker that kept a waiting run, which another has gone on with, does not begin what that one has done."""
+    tries: list[int] = []
+
+    @step(retry=Retry(2, initial=LINGER_SECONDS + 0.3, jitter=0))
+    async def work() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError("down")
+        return 1
+
+    @workflow
+    async def wf(ctx: Context) -> int:
+        await ctx.step(work)
+        return await ctx.wait_for_signal(numbers)
+
+    gate = asyncio.Event()
+    gate.set()
+    async with connect(rig.url) as client, connect(rig.url) as other:
+        poll = client.store.poll
+
+        async def gated(*args: Any) -> Any:
+            await gate.wait()
+            return await poll(*args)
+
+        client.store.poll = gated  # type: ignore[method-assign]
+        async with rig.worker(client, wf):
+            handle = await client.start(wf)
+            await rig.waits(handle, "work")
+            gate.clear()
+            async with rig.worker(other, wf):
+                await rig.waits(handle, "number")
+            gate.set()
+            await handle.signal(numbers, 4)
+            assert await rig.end(handle) == 4
+    assert len(tries) == 2
 
 
 async def _received(handle: Any, count: int) -> bool:

@@ -116,6 +116,71 @@ async def test_rule_18_a_cancelled_saga_undoes_and_the_run_ends_cancelled(rig: A
     assert trip.log == ["book a", "book slow", "booked slow", "undo slow", "undo a"]
 
 
+async def test_rule_18_a_cancel_in_the_middle_of_the_undoing_is_delivered_after_it(rig: Any) -> None:
+    trip = Trip()
+
+    @step
+    async def slowly(_: str) -> None:
+        trip.booking.set()
+        await trip.go.wait()
+        trip.log.append("undone")
+
+    @step(undo=slowly)
+    async def book() -> str:
+        return "a"
+
+    @workflow
+    async def wf(ctx: Context) -> None:
+        try:
+            async with ctx.saga():
+                await ctx.step(book)
+                raise LookupError
+        except LookupError:
+            trip.log.append("goes on")
+        await ctx.sleep("30d")
+
+    async with rig.serving(wf) as client:
+        handle = await client.start(wf)
+        await trip.booking.wait()
+        await handle.cancel()
+        await rig.until(lambda: _cancel_seen(handle))
+        trip.go.set()
+        with pytest.raises(RunCancelled):
+            await rig.end(handle)
+    assert trip.log == ["undone"]
+
+
+async def test_rule_18_a_timeout_in_the_middle_of_the_undoing_times_out_after_it(rig: Any) -> None:
+    trip = Trip()
+
+    @step
+    async def slowly(_: str) -> None:
+        await asyncio.sleep(0.05)
+        trip.log.append("undone")
+
+    @step(undo=slowly)
+    async def book() -> str:
+        return "a"
+
+    @workflow
+    async def wf(ctx: Context) -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                try:
+                    async with ctx.saga():
+                        await ctx.step(book)
+                        raise LookupError
+                except LookupError:
+                    await ctx.sleep("30d")
+        except TimeoutError:
+            return "timed out"
+        return "never"
+
+    async with rig.serving(wf) as client:
+        assert await rig.run(client, wf) == "timed out"
+    assert trip.log == ["undone"]
+
+
 async def _cancel_seen(handle: Any) -> bool:
     return any(row.event == "cancelled" for row in await handle.history())
 

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from durable import (
+    Client,
     Context,
     InvalidInput,
     InvalidName,
@@ -16,9 +17,11 @@ from durable import (
     RunNotFound,
     Signal,
     StoreFull,
+    Worker,
     connect,
     workflow,
 )
+from durable_testing import ManualClock, MemoryStore
 
 
 class Approval(BaseModel):
@@ -299,6 +302,50 @@ async def test_rule_7_a_signal_and_a_timer_found_by_one_claim_come_in_the_order_
             assert await rig.end(handle) == ["signal", "timer"]
 
 
+async def found_together(wf: Any, seconds_late: float) -> Any:
+    """The result of a run that waits ten seconds for a number; the next worker finds a number and the timeout together.
+
+    Args:
+        seconds_late: By how much the number missed the timeout, by the store's clock.
+    """
+    clock = ManualClock()
+    async with Client(MemoryStore(clock=clock)) as client:
+        async with Worker(client, workflows=[wf]):
+            handle = await client.start(wf)
+            async with asyncio.timeout(5):
+                while (await handle.status()).state != "waiting":
+                    await asyncio.sleep(0.005)
+        clock.advance(10 + seconds_late)
+        await handle.signal(numbers, 7)
+        async with Worker(client, workflows=[wf]):
+            return await handle.result(timeout=5)
+
+
+async def test_rule_7_a_signal_of_the_very_instant_of_the_timeout_comes_first() -> None:
+    """I7: whichever wins, it must be the same one everywhere."""
+
+    @workflow
+    async def wf(ctx: Context) -> int:
+        return await ctx.wait_for_signal(numbers, timeout=10)
+
+    assert await found_together(wf, 0) == 7
+
+
+async def test_rule_7_a_signal_that_is_found_with_the_timeout_before_it_is_kept_for_the_next_wait() -> None:
+    """I6: one commit could hold both, and the first would end the wait that the second is meant for."""
+
+    @workflow
+    async def wf(ctx: Context) -> tuple[str, int]:
+        try:
+            await ctx.wait_for_signal(numbers, timeout=10)
+        except TimeoutError:
+            return "late", await ctx.wait_for_signal(numbers)
+        return "in time", 0
+
+    assert await found_together(wf, 1) == ("late", 7)
+
+
+@pytest.mark.needs("memory", reason="it lowers that store's limit")
 async def test_too_many_unread_signals_are_refused(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import durable_testing._memory.state as state
 

@@ -56,6 +56,7 @@ async def test_a_plain_function_runs_in_a_thread(rig: Any) -> None:
         assert await rig.run(client, wf) is False
 
 
+@pytest.mark.needs("threads", reason="its steps wait for each other")
 async def test_plain_steps_run_side_by_side_in_threads(rig: Any) -> None:
     barrier = threading.Barrier(3, timeout=5)
 

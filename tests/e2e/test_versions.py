@@ -252,6 +252,42 @@ async def test_patched_is_false_for_runs_from_before_the_change_and_true_for_new
     assert events.count("patched") == 1
 
 
+async def test_patched_is_false_after_a_crash_where_a_later_outcome_shows_that_the_code_was_run(rig: Any) -> None:
+    """Nothing but outcomes of steps was ever committed; they tell all the same how far the old code has come."""
+    begun = asyncio.Event()
+    go = asyncio.Event()
+
+    @step
+    async def hold() -> None:
+        begun.set()
+        await go.wait()
+
+    @workflow("job")
+    async def old(ctx: Context) -> str:
+        await ctx.step(one)
+        await ctx.step(two)
+        await ctx.step(hold)
+        return "old"
+
+    @workflow("job")
+    async def new(ctx: Context) -> str:
+        await ctx.step(one)
+        patched = ctx.patched("something else before two")
+        await ctx.step(two)
+        await ctx.step(hold)
+        return f"new code, patched={patched}"
+
+    async with connect(rig.url) as client, connect(rig.url) as other:
+        worker = rig.worker(client, old)
+        await worker._start()
+        handle = await client.start("job")
+        await begun.wait()
+        await rig.crash(worker)
+        go.set()
+        async with rig.worker(other, new):
+            assert await rig.end(handle) == "new code, patched=False"
+
+
 async def test_patched_in_a_loop_answers_the_same_ever_after(rig: Any) -> None:
     @workflow("job")
     async def old(ctx: Context) -> str:

@@ -22,6 +22,7 @@ def test_there_are_journals_of_every_supported_python() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("batches", reason="a recording says how many commands each of its commits took")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_golden_journal_replays(file: Path) -> None:
     for line in file.read_text().splitlines():

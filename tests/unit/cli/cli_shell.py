@@ -101,6 +101,7 @@ class Shell:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._processes: list[subprocess.Popen[str]] = []
         self.url = f"sqlite:///{directory}/runs.db"
         self.app = str(directory / "shop_app.py")
         self.env = {
@@ -116,7 +117,7 @@ class Shell:
 
     def process(self, *args: str) -> "subprocess.Popen[str]":
         """One command, in a process of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "durable", *args],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -124,6 +125,17 @@ class Shell:
             env=self.env,
             cwd=self.directory,
         )
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """No process and no pipe is left behind."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def data(self, *args: str) -> str:
         """What a command that must succeed prints."""

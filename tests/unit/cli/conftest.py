@@ -14,7 +14,9 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     kept = set(sys.modules)
-    yield Shell(tmp_path)
+    shell = Shell(tmp_path)
+    yield shell
+    shell.close()
     for name in set(sys.modules) - kept:
         if name.startswith(("shop_app", "durable_app_", "broken_app")):
             del sys.modules[name]

@@ -6,6 +6,8 @@ import re
 import pytest
 from cli_shell import Shell
 
+from tests.hostile.configurations import patience
+
 pytestmark = pytest.mark.slow
 
 
@@ -60,9 +62,10 @@ def test_a_failed_run_is_exit_code_1(shell: Shell) -> None:
 
 
 def test_a_run_that_takes_too_long_is_exit_code_124_and_goes_on(shell: Shell) -> None:
-    result = shell("run", "shop_app:waits", "-i", '"w"', "--id", "w1", "--timeout", "0.3")
+    seconds = f"{0.3 * patience():g}"
+    result = shell("run", "shop_app:waits", "-i", '"w"', "--id", "w1", "--timeout", seconds)
     assert result.exit_code == 124
-    assert "Not done after 0.3 s." in result.stderr
+    assert f"Not done after {seconds} s." in result.stderr
     assert shell("runs", "result", "w1", "--timeout", "0").exit_code == 124
     assert shell.data("runs", "list", "-o", "jsonl", "--status", "waiting").startswith('{"id": "w1"')
 
@@ -293,6 +296,7 @@ def test_db_checks_counts_and_cleans(shell: Shell) -> None:
     assert shell.data("db", "gc").startswith("0 runs deleted")
 
 
+@pytest.mark.needs("memory", reason="it lets that store find a problem")
 def test_db_check_with_problems_is_exit_code_1(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(store: object) -> list[str]:
         return ["entry 3 of run \x1b[31mx is missing"]

@@ -13,9 +13,11 @@ pytestmark = pytest.mark.slow
 
 
 def ready(worker: "subprocess.Popen[str]") -> str:
-    """Its first line on stderr: it is written when everything is loaded."""
+    """Its first line on stderr: it is written when everything is loaded. In debug mode asyncio may have complained."""
     assert worker.stderr is not None
     line: str = worker.stderr.readline()
+    while " WARNING asyncio: " in line:
+        line = worker.stderr.readline()
     assert line.startswith("Worker "), line
     return line
 

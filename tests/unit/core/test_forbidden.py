@@ -293,11 +293,13 @@ def test_imports_time_zones_and_logging_are_free(tmp_path: Path) -> None:
             log.removeHandler(handler)
         return str(ZoneInfo("Pacific/Chatham")) + imported.WORD
 
-    (tmp_path / "this_module_is_imported_by_a_workflow.py").write_text("WORD = open(__file__).read()[:4]\n")
+    (tmp_path / "this_module_is_imported_by_a_workflow.py").write_text(
+        "with open(__file__) as source:\n    WORD = source.read(4)\n"
+    )
     sys.path.insert(0, str(tmp_path))
     ZoneInfo.clear_cache()
     try:
-        assert allowed(harmless) == "Pacific/ChathamWORD"
+        assert allowed(harmless) == "Pacific/Chathamwith"
     finally:
         sys.path.remove(str(tmp_path))
         handler.close()

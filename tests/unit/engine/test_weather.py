@@ -296,6 +296,7 @@ async def test_one_broken_commit_does_not_fail_its_neighbours(rig: Any) -> None:
         assert "cannot be written" in status.error
 
 
+@pytest.mark.needs("pages", "batches", reason="it counts the runs that one transaction writes")
 async def test_group_commit_takes_many_runs_in_one_transaction(rig: Any) -> None:
     @step
     async def one(n: int) -> int:

@@ -12,7 +12,7 @@ import pytest
 from sqlite_child import LANES, new_run, session
 
 from durable.errors import Corrupt, InvalidInput, ReadOnly, StoreError
-from durable.store import RunId, Want
+from durable.store import Commit, RunId, Verdict, Want
 from durable_sqlite import SqliteStore, schema
 
 
@@ -310,3 +310,14 @@ async def test_a_url_is_printed_shortened() -> None:
     with pytest.raises(InvalidInput) as caught:
         SqliteStore("sqlite:///" + "x" * 1000 + "?vfs=y")
     assert len(str(caught.value)) < 400
+
+
+async def test_a_commit_that_cannot_be_written_leaves_nothing_of_itself(store: SqliteStore) -> None:
+    run = RunId("r")
+    await store.create([new_run("r")])
+    (claim,) = (await store.poll(session("s"), Want("p", LANES, 1))).claims
+    with pytest.raises(InvalidInput, match="Nothing of this item was written"):
+        await store.commit([Commit(run, claim.run.epoch, 0, 0, (b"entry",), values=(("key\ud800", b""),))])
+    assert (await store.journal(run, 1)).rows == ()
+    assert (await store.commit([Commit(run, claim.run.epoch, 0, 0, (b"entry",))]))[0].verdict is Verdict.APPLIED
+    assert await store.check() == []

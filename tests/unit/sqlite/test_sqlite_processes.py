@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_child import LANES, new_run, session
 
+from durable.clock import SystemClock
 from durable.errors import StoreError, Transient
 from durable.store import Poll, RunId, Want
 from durable_sqlite import SqliteStore, connection
@@ -173,6 +175,39 @@ async def test_who_holds_the_lock_is_waited_out(store: SqliteStore, path: Path) 
     holder.close()
 
 
+class CountingClock:
+    """The system's; counts how often it is asked for the time."""
+
+    def __init__(self) -> None:
+        self._right = SystemClock()
+        self.asked = 0
+
+    def now(self) -> float:
+        self.asked += 1
+        return self._right.now()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._right, name)
+
+
+async def test_store_time_is_read_once_the_lock_is_held(url: str, path: Path) -> None:
+    """B101: a write takes the lock before it reads anything; who read first would decide by what was then."""
+    clock: Any = CountingClock()
+    store = SqliteStore(url, clock=clock)
+    await store.open()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    asked = clock.asked
+    writing = asyncio.ensure_future(store.create([new_run("r")]))
+    await asyncio.sleep(0.1)
+    assert clock.asked == asked
+    holder.execute("ROLLBACK")
+    holder.close()
+    await writing
+    assert clock.asked == asked + 1
+    await store.close()
+
+
 @pytest.mark.slow
 async def test_who_holds_the_lock_for_long_is_weather(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -242,6 +277,7 @@ async def test_a_forked_process_may_not_use_its_parents_store(store: SqliteStore
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(5)  # who uses the parent's line waits for a thread that is not there
         said = b"nothing"
         try:
             try:
