@@ -1,17 +1,20 @@
 """Every code block of the documentation runs.
 
 The ``python`` blocks of a page run in order, in one namespace, as one program in a directory of its own. A page's block
-may be left out only by the line ``<!-- no-run: reason -->`` above it. Of ``console`` blocks the commands are checked:
-known programs, and for ``durable`` its command and options.
+may be left out only by the line ``<!-- no-run: reason -->`` above it. A ``text`` block under ``<!-- output -->`` holds
+what the ``python`` block before it prints; ``python tests/docs/test_code_blocks.py docs/testing.md`` writes these anew.
+Of ``console`` blocks the commands are checked: known programs, and for ``durable`` its command and options.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +29,20 @@ PROGRAMS = {"cat", "cd", "durable", "export", "kill", "make", "pip", "pytest", "
 
 # Blocks keep their line numbers, so that a traceback points into the page.
 DRIVER = """
-import json, linecache, sys
+import contextlib, io, json, linecache, sys
 page, blocks = json.loads(sys.stdin.read())
 sys.path.insert(0, "")
+lines, printed = [], []
 for number, block in blocks:
-    source = "\\n" * number + block
-    linecache.cache[page] = (len(source), None, source.splitlines(True), page)
-    exec(compile(source, page, "exec", dont_inherit=True), globals())
+    lines += ["\\n"] * (number - len(lines)) + block.splitlines(True)
+    linecache.cache[page] = (sum(map(len, lines)), None, lines, page)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile("\\n" * number + block, page, "exec", dont_inherit=True), globals())
+    printed.append(out.getvalue())
+print(json.dumps(printed))
 """
+# Pages of which the tests are collected and run by pytest, as the readers' would be.
+TEST_PAGES = ["README.md", "docs/testing.md"]
 
 
 @dataclass(frozen=True)
@@ -69,22 +78,79 @@ def left_out(block: Block) -> bool:
     return marker is not None
 
 
+def programs(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.language == "python" and not left_out(block)]
+
+
+def printed(page: Path, where: Path) -> list[str]:
+    """What each of the page's programs prints."""
+    wanted = [(block.line, block.text) for block in programs(page)]
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "ignore", "-c", DRIVER],
+        input=json.dumps([str(page), wanted]),
+        cwd=where,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env=without_pytest(),
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def without_pytest() -> dict[str, str]:
+    """Reports name the test that runs; a reader's program is none."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+
+
+def outputs(page: Path) -> Iterator[tuple[int, Block]]:
+    """The blocks that show what a program prints, each with the program's number."""
+    number = -1
+    for block in blocks(page):
+        if block.language == "python" and not left_out(block):
+            number += 1
+        if block.above == "<!-- output -->":
+            assert block.language == "text", f"line {block.line}: output is text"
+            yield number, block
+
+
+def steady(text: str) -> list[str]:
+    """Lines of a page move; the file is called otherwise by the reader."""
+    return [re.sub(r"\b[\w-]+\.(md|py):\d+", "test_shop.py:1", line.rstrip()) for line in text.strip().splitlines()]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_python_of_a_page_runs(name: str, tmp_path: Path) -> None:
     page = ROOT / name
-    wanted = [(block.line, block.text) for block in blocks(page) if block.language == "python" and not left_out(block)]
-    if not wanted:
-        return
+    if programs(page):
+        said = printed(page, tmp_path)
+        for number, block in outputs(page):
+            assert steady(block.text) == steady(said[number]), f"{name}:{block.line}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TEST_PAGES)
+def test_the_tests_of_a_page_pass(name: str, tmp_path: Path) -> None:
+    text = "\n".join(block.text for block in programs(ROOT / name))
+    (tmp_path / "test_shop.py").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "ignore", "-c", DRIVER],
-        input=json.dumps([str(page), wanted]),
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "test_shop.py"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=2 * SECONDS,
+        env=without_pytest(),
     )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert f"{len(re.findall(r'^ *(?:async )?def test_', text, re.M))} passed" in done.stdout
+
+
+def test_every_text_of_the_page_about_tests_is_output() -> None:
+    page = ROOT / "docs" / "testing.md"
+    shown = {block.line for _, block in outputs(page)}
+    assert shown
+    assert shown == {block.line for block in blocks(page) if block.language == "text"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,3 +218,19 @@ def parse(arguments: list[str], where: str) -> None:
         return  # --help, --version
     except click.UsageError as error:
         pytest.fail(f"{where}: durable {' '.join(arguments)}: {error.format_message()}")
+
+
+def write_outputs(page: Path) -> None:
+    """Put what the programs print into the page."""
+    with tempfile.TemporaryDirectory() as where:
+        said = printed(page, Path(where))
+    lines = page.read_text().splitlines()
+    for number, block in reversed(list(outputs(page))):
+        text = re.sub(r"\b" + re.escape(page.name) + r":(\d+)", r"test_shop.py:\1", said[number].strip())
+        lines[block.line : block.line + block.text.count("\n") - (not block.text.strip())] = text.splitlines()
+    page.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        write_outputs(Path(argument).resolve())

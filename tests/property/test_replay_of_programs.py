@@ -164,6 +164,10 @@ def _child(number: int) -> int:
     return number
 
 
+# A gather that is refused its first task, because the run leaves memory, does not close the coroutines after it.
+_STANDARD_LEFTOVERS = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 def made(node: Node, cancelled: bool = False) -> Program:
     @workflow
     async def generated(ctx: Context) -> Any:
@@ -173,6 +177,7 @@ def made(node: Node, cancelled: bool = False) -> Program:
     return Program("generated", generated, signals=signals, children={"child": _child}, cancelled=cancelled)
 
 
+@_STANDARD_LEFTOVERS
 @pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(programs, st.integers(0, 10_000), st.booleans())
@@ -190,6 +195,7 @@ def test_random_programs_replay_from_every_prefix_in_any_order_of_events(
         close_all()
 
 
+@_STANDARD_LEFTOVERS
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(programs, st.integers(0, 10_000), st.data())

@@ -1,0 +1,307 @@
+"""``Sim``: one world of virtual time for one test, and the client with which the test speaks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from durable._author.definitions import Step, Workflow
+from durable._engine.client import Client
+from durable._engine.handle import Handle
+from durable.errors import InvalidInput
+from durable.store import RunId
+from durable_testing.crew import Code
+from durable_testing.effects import StepRun
+from durable_testing.loop import SimulationError
+from durable_testing.schedules import Schedule
+from durable_testing.stubs import Stubs
+from durable_testing.world import World
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+__all__ = ["START", "Sim", "SimHandle"]
+
+START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_SETTLE_SECONDS: Final = 0.005  # what is due at an instant is looked for a little later, and may take a little time
+
+
+class Sim(Client):
+    """A world of its own: a store, workers, and a clock that moves only when the test says so, or waits for a result.
+
+    It is a ``Client``, so a test speaks to runs as a program would: ``async with Sim(workflows=[order]) as sim:``
+    ``handle = await sim.start(order, ...)``, ``await sim.advance(hours=48)``, ``await handle.result()``. Everything in
+    it is deterministic: the same test makes the same ids, the same order, the same times.
+
+    Args:
+        workflows: What its workers run.
+        steps: What its workers carry out for others (steps declared with ``queue=``).
+        seed: Of ids and dice.
+        at: When it begins. Default: the first instant of 2026, UTC.
+        store: URL of the store. Default: ``memory://``, fresh for each ``Sim``.
+        workers: How many worker processes.
+        queues: They read. Default: ``("default",)``, and the queues of ``steps``.
+        worker_options: Further keyword arguments for every ``Worker``, like ``{"cache": 0}``.
+
+    Raises:
+        InvalidInput: An argument makes no sense, such as a naive ``at``.
+        DuplicateRegistration: Two functions have one name and version.
+    """
+
+    def __init__(
+        self,
+        *,
+        workflows: Sequence[Workflow[..., Any]],
+        steps: Sequence[Step[..., Any]] = (),
+        seed: int = 0,
+        at: datetime = START,
+        store: str = "memory://",
+        workers: int = 1,
+        queues: Sequence[str] | None = None,
+        worker_options: dict[str, Any] | None = None,
+        world: World | None = None,
+    ) -> None:
+        if at.tzinfo is None:
+            raise InvalidInput("Sim(at=) needs a time zone: datetime(2026, 1, 1, tzinfo=UTC).")
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+            raise InvalidInput(f"Sim(workers=) is a number of processes, 0 or more, not {workers!r}.")
+        if world is None:
+            code = code_of(workflows, steps, queues, worker_options)
+            world = World(code, Schedule(workers, seed), url=store, start=at.timestamp(), permute=False)
+        self.world = world
+        self._stubs = Stubs(world)
+        self._nominal = 0.0
+        super().__init__(world.store_of(world.client), clock=world.clock_of(world.client))
+        for workflow in workflows:
+            self.link.registry.add(workflow)
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def __aenter__(self) -> Sim:
+        self.world.open()
+        await self.inside(Client.open(self))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+        if kind is None:
+            self.require_crashes()
+
+    def require_crashes(self) -> None:
+        """Refuse to end a test of a crash that never came.
+
+        Raises:
+            SimulationError: A ``crash(at=)`` has not struck as often as it should have.
+        """
+        for (step, moment), left in self.world.crash_points.items():
+            if left:
+                at = f"before {step}" if moment == "before" else step
+                ran = ", ".join(sorted({done.name for done in self.world.effects.all})) or "none"
+                raise SimulationError(
+                    f"crash(at={at!r}) never struck{'' if left == 1 else f' {left} times'}: no step {step!r} came to "
+                    f"that point before the simulation ended. Steps that ran: {ran}."
+                )
+
+    def end(self) -> None:
+        """Stop everything; stubs are taken back."""
+        try:
+            self.world.close()
+        finally:
+            self._stubs.restore()
+
+    def require_open(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Refuse work before the begin and after the end.
+
+        Raises:
+            SimulationError: It is not the time for it.
+        """
+        if not self.world.is_open:
+            work.close()
+            raise SimulationError(
+                "This simulation has not begun, or has ended. Use it inside `async with Sim(workflows=[...]) as sim:`."
+            )
+
+    async def inside(self, work: Coroutine[Any, Any, T], waited: str = "the test waits") -> T:
+        """Carry out some work in the simulated world, letting time pass until it is done."""
+        self.require_open(work)
+        if asyncio.events._get_running_loop() is self.world.loop:
+            return await work
+        task = self.world.task(work)
+        for _ in self.world.drive(task, waited):
+            await asyncio.sleep(0)  # noqa: TID251 -- other tasks of the test's own loop come in here
+        return task.result()
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def now(self) -> datetime:
+        """Simulated time, UTC."""
+        return datetime.fromtimestamp(self.world.now(), UTC)
+
+    async def advance(self, **kw: float) -> None:
+        """Let time pass: ``advance(hours=48)``, ``advance(days=30, seconds=1)``; everything due by then happens.
+
+        Args:
+            **kw: As for ``datetime.timedelta``.
+
+        Raises:
+            InvalidInput: The duration is negative, or not one.
+        """
+        try:
+            seconds = timedelta(**kw).total_seconds()
+        except TypeError as error:
+            raise InvalidInput(f"advance() takes what timedelta takes, like advance(hours=48): {error}.") from None
+        if seconds < 0:
+            raise InvalidInput("advance() cannot go back in time.")
+        await self.inside(self._sleep(seconds))
+
+    async def _sleep(self, seconds: float) -> None:
+        loop = self.world.loop
+        self._nominal = max(self._nominal + seconds, loop.time() - _SETTLE_SECONDS + seconds)
+        await asyncio.sleep(self._nominal - loop.time() + _SETTLE_SECONDS)  # noqa: TID251 -- simulated
+
+    async def run_until_idle(self) -> None:
+        """Let everything happen that can happen now, without letting time pass."""
+        await self.inside(self._sleep(0.0))
+
+    # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def stub(self, step: Step[..., R], fn: Callable[..., R] | Callable[..., Awaitable[R]], /) -> None:
+        """Until the end of this simulation, ``fn`` is what the step does, sync or async, in every worker.
+
+        Args:
+            fn: Called with the step's arguments. Its retries, timeouts and types stay those of the step.
+
+        Raises:
+            InvalidInput: ``step`` is not a step.
+        """
+        self._stubs.put(step, fn)
+
+    def calls(self, step: Step[..., Any] | str, /) -> list[StepRun]:
+        """Every time the step ran so far, oldest first: arguments, idempotency key, attempt, time, outcome.
+
+        Args:
+            step: The step, or the name of an inline one (``ctx.step("name", fn)``).
+        """
+        if isinstance(step, str):
+            return self.world.effects.named(step)
+        return self.world.effects.of(step.fn)
+
+    # ── mishaps ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def crash(self, *, at: str, times: int = 1) -> None:
+        """Kill the worker when it comes to this step; another one takes over when the lease has run out.
+
+        Args:
+            at: ``"charge"``: when the step has done its work, before its outcome is committed: the worst moment.
+                ``"before charge"``: when it is about to begin.
+            times: How often.
+
+        Raises:
+            InvalidInput: It is neither.
+
+        A crash that has not struck by the end of ``async with`` is an error there: the test has tested nothing.
+        """
+        words = at.split(" ", 1)
+        moment, step = ("before", words[1]) if len(words) == 2 and words[0] == "before" else ("after", at)
+        if not step:
+            raise InvalidInput("crash(at=) names a step, like at='charge' or at='before charge'.")
+        self.world.crash_points[step, moment] = times
+
+    def redeploy(self, workflows: Sequence[Workflow[..., Any]] | None = None, *, drain: bool = False) -> None:
+        """Replace the code: every worker goes, and comes back a second later with other workflows.
+
+        Args:
+            workflows: Default: those of the next deploy (``explore(redeployed=)``), else the same again.
+            drain: They finish the steps in flight first, as on SIGTERM; else they are killed.
+        """
+        code = self.world.code
+        self.world.redeploy(
+            None if workflows is None else Code(tuple(workflows), code.steps, code.options), drain=drain
+        )
+
+    # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, id: str, wf: Workflow[..., Any] | None = None, /) -> SimHandle[Any]:
+        """As ``Client.handle``."""
+        return SimHandle(self, Client.handle(self, id, wf))
+
+
+class SimHandle(Handle[R_co]):
+    """A run of the simulated world."""
+
+    def __init__(self, sim: Sim, handle: Handle[R_co]) -> None:
+        super().__init__(handle._link, RunId(handle.id), handle._workflow)
+        self._sim = sim
+
+    async def stream(self, name: str, /, *, start: int = 0) -> AsyncIterator[Any]:
+        """As ``Handle.stream``."""
+        items = aiter(Handle.stream(self, name, start=start))
+        while True:
+            try:
+                item = await self._sim.inside(_next(items))
+            except StopAsyncIteration:
+                return
+            yield item
+
+    async def fork(self, *, at: str, id: str | None = None) -> SimHandle[R_co]:
+        """As ``Handle.fork``."""
+        return SimHandle(self._sim, await self._sim.inside(Handle.fork(self, at=at, id=id)))
+
+
+async def _next(items: AsyncIterator[T]) -> T:
+    return await anext(items)
+
+
+async def _start(sim: Sim, *args: Any, **options: Any) -> Handle[Any]:
+    start = cast(Any, Client.start)
+    sim.world.require(args[0] if args else None)
+    return SimHandle(sim, await sim.inside(start(sim, *args, **options)))
+
+
+def _bridged(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
+    """The method, carried out in the simulated world wherever it is awaited."""
+
+    @functools.wraps(method)
+    async def bridged(self: Any, *args: Any, **kwargs: Any) -> T:
+        sim: Sim = self if isinstance(self, Sim) else self._sim
+        of = "" if isinstance(self, Sim) else f" of run {self.id}"
+        return await sim.inside(method(self, *args, **kwargs), f"the test awaits {method.__name__}(){of}")
+
+    return bridged
+
+
+def code_of(
+    workflows: Sequence[Workflow[..., Any]],
+    steps: Sequence[Step[..., Any]],
+    queues: Sequence[str] | None,
+    worker_options: dict[str, Any] | None,
+) -> Code:
+    """What a simulation's workers are made from.
+
+    Raises:
+        InvalidInput: What should be workflows, or steps, is something else.
+    """
+    for wanted, given, kind in (("workflows", workflows, Workflow), ("steps", steps, Step)):
+        several: Any = given
+        if not isinstance(several, Sequence) or not all(isinstance(each, kind) for each in several):
+            raise InvalidInput(f"{wanted}= is a list of functions under @{wanted[:-1]}, not {given!r}.")
+    own = dict.fromkeys(["default", *(step.policy.queue for step in steps if step.policy.queue is not None)])
+    options = {"queues": tuple(own) if queues is None else tuple(queues), **(worker_options or {})}
+    return Code(tuple(workflows), tuple(steps), options)
+
+
+_OF_THE_CLIENT: Final = "list count purge"
+_OF_A_RUN: Final = "status result values history explain signal cancel terminate pause resume settle retry"
+for _name in _OF_THE_CLIENT.split():
+    setattr(Sim, _name, _bridged(getattr(Client, _name)))
+for _name in _OF_A_RUN.split():
+    setattr(SimHandle, _name, _bridged(getattr(Handle, _name)))
+Sim.start = functools.wraps(Client.start)(_start)  # type: ignore[assignment,method-assign]
