@@ -1,10 +1,11 @@
 # Thin names over the commands of the gate. PYTHON=... chooses another interpreter than the one in .venv.
 PYTHON ?= .venv/bin/python
 STORE ?= sqlite
+HOSTILE ?=
 
 export PYRIGHT_PYTHON_GLOBAL_NODE ?= $(if $(shell command -v node),on,off)
 
-.PHONY: fmt check test conformance bench docs
+.PHONY: fmt check test conformance bench docs hostile mutants
 
 fmt:
 	$(PYTHON) -m ruff check --fix .
@@ -29,3 +30,9 @@ bench:
 
 docs:
 	$(PYTHON) -m pytest tests/docs
+
+mutants:
+	$(PYTHON) -m tests.mutants
+
+hostile:
+	$(PYTHON) -m tests.hostile $(HOSTILE)
