@@ -5,7 +5,7 @@ HOSTILE ?=
 
 export PYRIGHT_PYTHON_GLOBAL_NODE ?= $(if $(shell command -v node),on,off)
 
-.PHONY: fmt check test conformance bench docs hostile mutants
+.PHONY: fmt check test conformance bench docs hostile mutants simulate nightly
 
 fmt:
 	$(PYTHON) -m ruff check --fix .
@@ -36,3 +36,10 @@ mutants:
 
 hostile:
 	$(PYTHON) -m tests.hostile $(HOSTILE)
+
+simulate:
+	$(PYTHON) -m durable_testing.soak --minutes 0 --simulations 2000 --exhaustive --no-marks
+
+nightly:
+	$(PYTHON) -m pytest -m nightly
+	$(PYTHON) -m durable_testing.soak --minutes 120

@@ -20,6 +20,7 @@ from durable_testing.trial import Scenario, Trial, carry_out
 __all__ = ["Crashes", "crash_everywhere", "single_faults"]
 
 _PAST_THE_LEASE: Final = 20.0
+_LATE_SECONDS: Final = (1.0, _PAST_THE_LEASE)
 _IN_PAIRS: Final = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER, FaultKind.UNKNOWN)
 _MISHAPS: Final = (
     FaultKind.CRASH_BEFORE,
@@ -121,7 +122,7 @@ def single_faults(ops: int, kinds: Sequence[FaultKind] = _MISHAPS) -> Iterator[t
             if kind is FaultKind.ERROR:
                 yield from ((Fault(at, kind, error=error),) for error in ERRORS)
             else:
-                yield (Fault(at, kind, _PAST_THE_LEASE if kind in _LONG else 0.0),)
+                yield from ((Fault(at, kind, seconds),) for seconds in (_LATE_SECONDS if kind in _LONG else (0.0,)))
 
 
 def _paired(ops: int) -> Iterator[tuple[Fault, ...]]:

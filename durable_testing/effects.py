@@ -8,7 +8,13 @@ from typing import Any, final
 
 from durable._engine.attempts import Attempt
 
-__all__ = ["Effects", "StepRun"]
+__all__ = ["Effects", "StepRun", "real_of"]
+
+
+def real_of(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that was written, where a stub stands for it."""
+    real: Callable[..., Any] = getattr(fn, "durable_real", fn)
+    return real
 
 
 @final
@@ -60,7 +66,17 @@ class StepRun:
         """The begin of an attempt; its key is run id / generation / call."""
         run, generation = attempt.key[: -len(attempt.call_id) - 1].rsplit("/", 1)
         return cls(
-            name, attempt.key, run, int(generation), attempt.call_id, attempt.number, args, kwargs, at, worker, fn
+            name,
+            attempt.key,
+            run,
+            int(generation),
+            attempt.call_id,
+            attempt.number,
+            args,
+            kwargs,
+            at,
+            worker,
+            real_of(fn),
         )
 
 
@@ -73,7 +89,8 @@ class Effects:
 
     def of(self, fn: Callable[..., Any]) -> list[StepRun]:
         """Those of one function."""
-        return [done for done in self.all if done.fn is fn]
+        real = real_of(fn)
+        return [done for done in self.all if done.fn is real]
 
     def named(self, name: str) -> list[StepRun]:
         """Those of steps with this name."""

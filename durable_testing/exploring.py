@@ -124,11 +124,17 @@ async def replay(
 
     Raises:
         ScheduleFailed: It fails.
-        InvalidInput: The text is no schedule.
+        InvalidInput: The text is no schedule, or none of its faults strikes any more: it tests nothing.
     """
     setting = setting_of(make, workflows, steps, redeployed, at, store, queues, worker_options)
-    trial = carry_out(setting, Schedule.parse(schedule))
+    asked = Schedule.parse(schedule)
+    trial = carry_out(setting, asked)
     judge(trial, "Under this schedule the scenario fails.")
+    if asked.faults and all(fault.at >= trial.ops for fault in asked.faults):
+        raise InvalidInput(
+            f"No fault of the schedule {asked} has struck: the scenario has only {trial.ops} store operations now. "
+            "Let explore() look for another schedule, or leave this one out."
+        )
     return trial
 
 
@@ -159,8 +165,8 @@ def setting_of(
     """
     if not callable(make):
         raise InvalidInput(f"A scenario is an `async def scenario(sim)`, given without calling it, not {make!r}.")
-    if at.tzinfo is None:
-        raise InvalidInput("at= needs a time zone: datetime(2026, 1, 1, tzinfo=UTC).")
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise InvalidInput(f"at= is a datetime with a time zone, like datetime(2026, 1, 1, tzinfo=UTC), not {at!r}.")
     code = code_of(workflows, steps, queues, worker_options)
     later = None if redeployed is None else code_of(redeployed, steps, queues, worker_options)
     return Setting(make, code, later, store, at.timestamp())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Final, Protocol, final
 
 from durable.errors import InvalidInput, ReadOnly, StoreError, StoreFull, Transient, WriteConflict
@@ -95,6 +96,9 @@ class Fault:
         seconds: How long, or how far (``jump``, ``set-back``); 0 where it means nothing.
         worker: Which one, from 1, for what strikes a worker; 0 otherwise.
         error: Class of the ``error``.
+
+    Raises:
+        InvalidInput: There is no such fault; only a ``jump`` goes backwards.
     """
 
     at: int
@@ -102,6 +106,19 @@ class Fault:
     seconds: float = 0.0
     worker: int = 0
     error: str = "Transient"
+
+    def __post_init__(self) -> None:
+        for what, number in (("at", self.at), ("worker", self.worker)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise InvalidInput(f"Fault({what}=) is a whole number, 0 or more, not {number!r}.")
+        if not isinstance(self.kind, FaultKind):
+            raise InvalidInput(f"Fault(kind=) is a FaultKind, not {self.kind!r}.")
+        if isinstance(self.seconds, bool) or not isinstance(self.seconds, int | float) or not isfinite(self.seconds):
+            raise InvalidInput(f"Fault(seconds=) is a finite number, not {self.seconds!r}.")
+        if self.seconds < 0 and self.kind is not FaultKind.JUMP:
+            raise InvalidInput(f"Fault(seconds=) is 0 or more for {self.kind.value!r}, not {self.seconds!r}.")
+        if self.error not in ERRORS:
+            raise InvalidInput(f"Fault(error=) is one of {', '.join(ERRORS)}, not {self.error!r}.")
 
     def __str__(self) -> str:
         error = f"/{self.error}" if self.kind is FaultKind.ERROR else ""
@@ -117,7 +134,7 @@ class Fault:
         Raises:
             InvalidInput: It is none.
         """
-        found = _TEXT.fullmatch(text.strip())
+        found = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
         kinds = {kind.value: kind for kind in FaultKind}
         if found is None or found["kind"] not in kinds or (found["error"] or "Transient") not in ERRORS:
             raise InvalidInput(f"{text!r} is not a fault. Faults are written like '14:crash-after' or '22:stop=20@1'.")
@@ -175,6 +192,11 @@ class Faults:
     _at: dict[int, Fault] = field(init=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.faults, Iterable):
+            raise InvalidInput(f"Faults() takes a list of Fault, not {self.faults!r}.")
+        self.faults = tuple(self.faults)
+        if not all(isinstance(fault, Fault) for fault in self.faults):
+            raise InvalidInput(f"Faults() takes a list of Fault, not {self.faults!r}.")
         self._at = {fault.at: fault for fault in self.faults}
 
     def begin(self, actor: str, method: str, asked: tuple[Any, ...]) -> tuple[Op, Fault | None]:

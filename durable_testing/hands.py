@@ -25,6 +25,7 @@ class Hands:
         stir: Called when something happens.
         crash_at: Whether a crash was asked for at (step, moment).
         die: The actor dies here; does not return.
+        interrupted: Told of a Ctrl-C in a step: it ends the test, and is no step's failure.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Hands:
         stir: Callable[[], None],
         crash_at: Callable[[str, str], bool],
         die: Callable[[Actor], Awaitable[None]],
+        interrupted: Callable[[BaseException], None],
     ) -> None:
         self._actor = actor
         self._effects = effects
@@ -44,6 +46,7 @@ class Hands:
         self._stir = stir
         self._crash_at = crash_at
         self._die = die
+        self._interrupted = interrupted
 
     async def carry_out(self, attempt: Attempt, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One attempt, begun and ended in the ledger; sync steps and those of other processes run inline."""
@@ -57,6 +60,9 @@ class Hands:
             if inspect.isawaitable(result):
                 result = await result
         except GeneratorExit:  # the burial of a killed worker: nothing of it happened
+            raise
+        except KeyboardInterrupt as asked:
+            self._interrupted(asked)
             raise
         except BaseException as error:
             ran.ended, ran.error = True, error

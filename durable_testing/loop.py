@@ -71,11 +71,13 @@ class SimLoop(asyncio.AbstractEventLoop):
         complaints: What ``call_exception_handler`` was told.
         problems: What cannot be simulated; whoever drives raises the first.
         turns: Callbacks so far.
+        stubs: What stands for which step here.
     """
 
     def __init__(self, seed: int | None = None) -> None:
         self.complaints: list[dict[str, Any]] = []
         self.problems: list[BaseException] = []
+        self.stubs: dict[Any, Callable[..., Any]] = {}
         self.turns = 0
         self._now = 0.0
         self._dice = None if seed is None else random.Random(seed)
@@ -129,9 +131,13 @@ class SimLoop(asyncio.AbstractEventLoop):
     def refuse(self, message: str) -> NoReturn:
         """Raise it here, and to whoever drives: a step's error might be caught, or retried."""
         error = SimulationError(message)
+        self.give_up(error)
+        raise error
+
+    def give_up(self, error: BaseException) -> None:
+        """Whoever drives raises this as soon as the current callback has returned."""
         self.problems.append(error)
         self.halt()
-        raise error
 
     @property
     def quiet(self) -> bool:

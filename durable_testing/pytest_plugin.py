@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def sim(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
         if inspect.iscoroutinefunction(inspect.unwrap(request.function)):
             world = Sim(**options)
             worlds.append(world)
-            world.world.open()
+            world.begin()
             world.world.run(Client.open(world))
             return world
         blocking = SyncSim(**options)
@@ -67,8 +68,9 @@ def sim(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
         return blocking.__enter__()
 
     yield make
-    for world in reversed(worlds):
-        world.end()
+    with ExitStack() as ending:  # if one cannot end, the others still do
+        for world in worlds:
+            ending.callback(world.end)
     if request.session.testsfailed == failed:
         for world in worlds:
             world.require_crashes()

@@ -1,13 +1,17 @@
 """The edge of the simulated world: what reaches for the real one is refused, with the name of the cure.
 
-An audit hook looks at sockets, processes and real sleeps while the simulated loop runs. Files are let through: they
-answer at once. The hook is installed once and does nothing while no simulation runs.
+An audit hook looks at sockets and processes while the simulated loop runs. Files are let through: they answer at once.
+Real sleeps, threads and further event loops are refused where they are asked for. All this is installed once, and does
+nothing while no simulation runs.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import inspect
 import sys
+import threading
 import time
 from asyncio import events
 from typing import Any, Final
@@ -38,6 +42,11 @@ def guard() -> None:
     _installed = True
     sys.addaudithook(_hook)
     time.sleep = _unreal(time.sleep)  # noqa: TID251
+    own: Any = threading.Thread  # the type checkers do not let a method be replaced
+    own.start = _threadless(own.start)
+    runner: Any = asyncio.Runner
+    runner.run = _unentered(runner.run, "asyncio.Runner.run", 1)
+    asyncio.run = asyncio.runners.run = _unentered(asyncio.run, "asyncio.run", 0)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -59,6 +68,38 @@ def _unreal(sleep: Any) -> Any:
     return refusing
 
 
+def _threadless(start: Any) -> Any:
+    @functools.wraps(start)
+    def refusing(thread: threading.Thread) -> None:
+        if isinstance(events._get_running_loop(), SimLoop):
+            _refuse(
+                "starts a real thread (threading.Thread.start)",
+                "A `def` step, or `await asyncio.to_thread(...)` in an async one, stands for a thread there; or stub "
+                "the step: sim.stub(step, fn).",
+            )
+        start(thread)
+
+    return refusing
+
+
+def _unentered(run: Any, name: str, position: int) -> Any:
+    """``run``, refused in a simulation; the coroutine is its argument at this position, or called main or coro."""
+
+    @functools.wraps(run)
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(events._get_running_loop(), SimLoop):
+            given = args[position] if len(args) > position else kwargs.get("main", kwargs.get("coro"))
+            if inspect.iscoroutine(given):
+                given.close()  # nobody will await it, and nobody is to be warned of that
+            _refuse(
+                f"runs an event loop of its own ({name})",
+                "Make the step an `async def` and `await` the coroutine there, or stub the step: sim.stub(step, fn).",
+            )
+        return run(*args, **kwargs)
+
+    return refusing
+
+
 def _refuse(what: str, cure: str) -> None:
     loop: Any = events._get_running_loop()
     frame = sys._getframe(2)
@@ -68,4 +109,17 @@ def _refuse(what: str, cure: str) -> None:
     loop.refuse(f"Simulated code {what}, at {place}. The real world is out of reach in a simulation. {cure}")
 
 
-_OURS: Final = frozenset({"durable", "durable_testing", "socket", "subprocess", "os", "asyncio", "time", "functools"})
+_OURS: Final = frozenset(
+    {
+        "asyncio",
+        "concurrent",
+        "durable",
+        "durable_testing",
+        "functools",
+        "os",
+        "socket",
+        "subprocess",
+        "threading",
+        "time",
+    }
+)

@@ -23,6 +23,7 @@ _SIMPLE: Final = (
     (FaultKind.CRASH_BEFORE, 0.0),
     (FaultKind.CRASH_AFTER, 0.0),
     (FaultKind.UNKNOWN, 0.0),
+    (FaultKind.DELAY, 1.0),
     (FaultKind.DELAY, _PAST_THE_LEASE),
     (FaultKind.LATE, _PAST_THE_LEASE),
 )

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from durable._author.definitions import Step, Workflow
 from durable._engine.client import Client
 from durable._engine.handle import Handle
+from durable._engine.worker import Worker
 from durable.errors import InvalidInput
 from durable.store import RunId
+from durable_testing import arguments
 from durable_testing.crew import Code
 from durable_testing.effects import StepRun
 from durable_testing.loop import SimulationError
+from durable_testing.memory import MemoryStore
 from durable_testing.schedules import Schedule
 from durable_testing.stubs import Stubs
 from durable_testing.world import World
@@ -67,15 +70,16 @@ class Sim(Client):
         worker_options: dict[str, Any] | None = None,
         world: World | None = None,
     ) -> None:
-        if at.tzinfo is None:
-            raise InvalidInput("Sim(at=) needs a time zone: datetime(2026, 1, 1, tzinfo=UTC).")
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-            raise InvalidInput(f"Sim(workers=) is a number of processes, 0 or more, not {workers!r}.")
+        start = arguments.instant(at).timestamp()
+        arguments.count("Sim(workers=) is a number of processes", workers, 0)
         if world is None:
             code = code_of(workflows, steps, queues, worker_options)
-            world = World(code, Schedule(workers, seed), url=store, start=at.timestamp(), permute=False)
+            url = arguments.store_url(store)
+            world = World(code, Schedule(workers, seed), url=url, start=start, permute=False)
         self.world = world
         self._stubs = Stubs(world)
+        self._begun = False
+        self._ended = False
         self._nominal = 0.0
         super().__init__(world.store_of(world.client), clock=world.clock_of(world.client))
         for workflow in workflows:
@@ -83,9 +87,46 @@ class Sim(Client):
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def open(self) -> None:
+        """Begin; ``async with`` does it for you.
+
+        Raises:
+            SimulationError: It has begun before.
+        """
+        self.begin()
+        try:
+            await self.inside(Client.open(self))
+        except BaseException:
+            self.end()
+            raise
+
+    def begin(self) -> None:
+        """Start the world, unless whoever made it has done so.
+
+        Raises:
+            SimulationError: It has begun before: a world lives once.
+        """
+        if self._begun or self._ended:
+            raise SimulationError(
+                "A simulation begins once, and this one has begun before: make another Sim(...) for another world. "
+                "(A scenario of explore() is given one that has begun, and a `sim` fixture makes such.)"
+            )
+        self._begun = True
+        if not self.world.is_open:
+            self.world.open()
+
+    async def close(self) -> None:
+        """End; ``async with`` does it for you. Doing it twice is doing it once.
+
+        Raises:
+            SimulationError: Called from inside the world, as by a scenario: whoever runs the scenario ends its world.
+        """
+        if asyncio.events._get_running_loop() is self.world.loop:
+            raise SimulationError("A scenario cannot close its simulation: it ends when the scenario has returned.")
+        self.end()
+
     async def __aenter__(self) -> Sim:
-        self.world.open()
-        await self.inside(Client.open(self))
+        await self.open()
         return self
 
     async def __aexit__(
@@ -112,6 +153,7 @@ class Sim(Client):
 
     def end(self) -> None:
         """Stop everything; stubs are taken back."""
+        self._ended = True
         try:
             self.world.close()
         finally:
@@ -152,14 +194,9 @@ class Sim(Client):
             **kw: As for ``datetime.timedelta``.
 
         Raises:
-            InvalidInput: The duration is negative, or not one.
+            InvalidInput: The duration is negative, or not one, or ends after the year 9999.
         """
-        try:
-            seconds = timedelta(**kw).total_seconds()
-        except TypeError as error:
-            raise InvalidInput(f"advance() takes what timedelta takes, like advance(hours=48): {error}.") from None
-        if seconds < 0:
-            raise InvalidInput("advance() cannot go back in time.")
+        seconds = arguments.seconds_to_pass(self.world.now(), kw)
         await self.inside(self._sleep(seconds))
 
     async def _sleep(self, seconds: float) -> None:
@@ -182,6 +219,8 @@ class Sim(Client):
         Raises:
             InvalidInput: ``step`` is not a step.
         """
+        if self._ended:
+            raise SimulationError("This simulation has ended: nothing can be stubbed in it any more.")
         self._stubs.put(step, fn)
 
     def calls(self, step: Step[..., Any] | str, /) -> list[StepRun]:
@@ -189,31 +228,34 @@ class Sim(Client):
 
         Args:
             step: The step, or the name of an inline one (``ctx.step("name", fn)``).
+
+        Raises:
+            InvalidInput: ``step`` is neither.
         """
         if isinstance(step, str):
             return self.world.effects.named(step)
+        if not isinstance(step, Step):
+            raise InvalidInput(f"calls() takes a step (a function under @step), or the name of one, not {step!r}.")
         return self.world.effects.of(step.fn)
 
     # ── mishaps ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def crash(self, *, at: str, times: int = 1) -> None:
+    def crash(self, *, at: str | Step[..., Any], times: int = 1) -> None:
         """Kill the worker when it comes to this step; another one takes over when the lease has run out.
 
         Args:
-            at: ``"charge"``: when the step has done its work, before its outcome is committed: the worst moment.
+            at: ``"charge"``, or the step itself: when it has done its work, before its outcome is committed: the worst
+                moment.
                 ``"before charge"``: when it is about to begin.
             times: How often.
 
         Raises:
-            InvalidInput: It is neither.
+            InvalidInput: ``at`` is neither, or ``times`` is not 1 or more.
 
         A crash that has not struck by the end of ``async with`` is an error there: the test has tested nothing.
         """
-        words = at.split(" ", 1)
-        moment, step = ("before", words[1]) if len(words) == 2 and words[0] == "before" else ("after", at)
-        if not step:
-            raise InvalidInput("crash(at=) names a step, like at='charge' or at='before charge'.")
-        self.world.crash_points[step, moment] = times
+        step, moment = arguments.crash_point(at)
+        self.world.crash_points[step, moment] = arguments.count("crash(times=) is how often it strikes", times, 1)
 
     def redeploy(self, workflows: Sequence[Workflow[..., Any]] | None = None, *, drain: bool = False) -> None:
         """Replace the code: every worker goes, and comes back a second later with other workflows.
@@ -221,11 +263,15 @@ class Sim(Client):
         Args:
             workflows: Default: those of the next deploy (``explore(redeployed=)``), else the same again.
             drain: They finish the steps in flight first, as on SIGTERM; else they are killed.
+
+        Raises:
+            InvalidInput: What should be workflows is something else.
         """
-        code = self.world.code
-        self.world.redeploy(
-            None if workflows is None else Code(tuple(workflows), code.steps, code.options), drain=drain
-        )
+        code: Code | None = None
+        if workflows is not None:
+            now = self.world.code
+            code = Code(arguments.functions("workflows", workflows, Workflow), now.steps, now.options)
+        self.world.redeploy(code, drain=drain)
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -289,12 +335,18 @@ def code_of(
     Raises:
         InvalidInput: What should be workflows, or steps, is something else.
     """
-    for wanted, given, kind in (("workflows", workflows, Workflow), ("steps", steps, Step)):
-        several: Any = given
-        if not isinstance(several, Sequence) or not all(isinstance(each, kind) for each in several):
-            raise InvalidInput(f"{wanted}= is a list of functions under @{wanted[:-1]}, not {given!r}.")
+    arguments.functions("workflows", workflows, Workflow)
+    arguments.functions("steps", steps, Step)
+    if isinstance(queues, str) or (queues is not None and not queues):
+        raise InvalidInput(f"queues= is a list of queue names, not {queues!r}.")
+    if worker_options is not None and not isinstance(worker_options, dict):
+        raise InvalidInput(f"worker_options= is a dict of Worker's keyword arguments, not {worker_options!r}.")
     own = dict.fromkeys(["default", *(step.policy.queue for step in steps if step.policy.queue is not None)])
     options = {"queues": tuple(own) if queues is None else tuple(queues), **(worker_options or {})}
+    try:
+        Worker(Client(MemoryStore()), workflows=workflows, steps=steps, heartbeat="task", **options)
+    except TypeError as error:
+        raise InvalidInput(f"worker_options= are keyword arguments of Worker: {error}.") from None
     return Code(tuple(workflows), tuple(steps), options)
 
 

@@ -30,8 +30,12 @@ class SyncSim:
         self._sim = Sim(**options)
 
     def __enter__(self) -> SyncSim:
-        self._sim.world.open()
-        self._call(Client.open(self._sim))
+        self._sim.begin()
+        try:
+            self._call(Client.open(self._sim))
+        except BaseException:
+            self._sim.end()
+            raise
         return self
 
     def __exit__(
@@ -87,7 +91,7 @@ class SyncSim:
         """As ``Sim.calls``."""
         return self._sim.calls(step)
 
-    def crash(self, *, at: str, times: int = 1) -> None:
+    def crash(self, *, at: str | Step[..., Any], times: int = 1) -> None:
         """As ``Sim.crash``."""
         self._sim.crash(at=at, times=times)
 

@@ -89,7 +89,9 @@ def carry_out(setting: Setting, schedule: Schedule) -> Trial:
 
     Raises:
         NotEmpty: The store is not empty.
+        asyncio.CancelledError: The task that asks for it has been cancelled meanwhile, as Ctrl-C does.
     """
+    _stop_if_asked()
     world = World(
         setting.code,
         schedule,
@@ -132,6 +134,16 @@ def _require_emptiness(world: World, setting: Setting) -> None:
             f"Each simulated world begins with an empty store, and {setting.url} holds runs already. Use memory://, or "
             "sqlite:///:memory:, or put {} into the URL, which becomes another number in each world."
         )
+
+
+def _stop_if_asked() -> None:
+    """No simulation awaits anything of the loop it is called on, so a cancel is looked for between two of them."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return  # no loop
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _play(scenario: Scenario, sim: Sim) -> None:

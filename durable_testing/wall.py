@@ -30,7 +30,7 @@ from pydantic import VERSION, GetCoreSchemaHandler, TypeAdapter
 from durable.clock import SystemClock
 from durable.errors import MissingExtra
 
-__all__ = ["WallClock", "follow"]
+__all__ = ["WallClock", "follow", "followed"]
 
 READ_REAL_TIME: Final = frozenset(
     {
@@ -77,6 +77,11 @@ def follow(now: Callable[[], float]) -> Callable[[], None]:
     return _wall.follow(now)
 
 
+def followed() -> Callable[[], float] | None:
+    """Whom the wall clock follows now; None for the real time."""
+    return None if _wall is None else _wall.followed
+
+
 _wall: WallClock | None = None
 
 
@@ -107,6 +112,11 @@ class WallClock:
         """
         self._freezes = freezes
         self._followed = [Followed(None, 1)]
+
+    @property
+    def followed(self) -> Callable[[], float] | None:
+        """See ``followed``."""
+        return self._followed[-1].now
 
     def follow(self, now: Callable[[], float]) -> Callable[[], None]:
         """See ``follow``; the returned function may be called again, which does nothing."""

@@ -42,9 +42,11 @@ T = TypeVar("T")
 __all__ = ["World"]
 
 _STRIDE_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 30.0  # a client gives up after about twenty seconds of bad weather, and says so
 _CALM_SECONDS: Final = 2.5  # every look has been taken twice by then
 _ENDLESS_SECONDS: Final = 3600.0
 _FINALLY_MAX: Final = 100
+_IDLE_TURNS: Final = 20  # so many turns in which nothing happened weigh as much as one in which something did
 _WRITES: Final = frozenset({"create", "commit", "send", "control", "leave", "put_record", "delete_record"})
 _NO_FAULT: Final[tuple[Fault, ...]] = ()
 _worlds: Final = itertools.count(1)
@@ -104,10 +106,12 @@ class World:
         self._deaf_until = 0.0
         self._echo_until = 0.0
         self._outage_until = 0.0
+        self._client_outage_until = -_PATIENCE_SECONDS
         self._short_pages_until = 0.0
         self._remains: list[asyncio.Task[Any]] = []
         self._opened = False
         self._leave_wall: Any = None
+        self._face = self.now  # one object, by which the wall clock knows it
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,7 +125,7 @@ class World:
         assert not self._opened
         self._opened = True
         guard()
-        self._leave_wall = wall.follow(self.now)
+        self._leave_wall = wall.follow(self._face)
         try:
             self.run(self.store.open())
         except BaseException:
@@ -193,7 +197,7 @@ class World:
             if not busy:
                 loop.skip_to(timer)
                 return
-        stride = min(max(_STRIDE_SECONDS, idle / 4), self.lease_seconds / 4)
+        stride = min(max(_STRIDE_SECONDS, idle / 2), self.lease_seconds * (0.75 if calm else 0.25))
         loop.skip_to(min(timer, max(loop.next_pause(), now + stride)))
 
     def _standstill(self) -> str:
@@ -220,7 +224,10 @@ class World:
         task.add_done_callback(loop.halt)
         turns = loop.turns
         while True:
-            loop.spin()
+            before, stirred = loop.turns, self._stirred_at
+            self._spin()
+            if self._stirred_at == stirred:  # looks that found nothing, while a long step runs: they count little
+                turns += (loop.turns - before) * (_IDLE_TURNS - 1) // _IDLE_TURNS
             if loop.problems:
                 raise loop.problems.pop(0)
             if task.done():
@@ -234,6 +241,17 @@ class World:
                 yield
                 if loop.quiet:
                     self._skip(waited)
+
+    def _spin(self) -> None:
+        """Several worlds may be open: user code sees the time of the one that runs."""
+        if wall.followed() is self._face:
+            self.loop.spin()
+            return
+        leave = wall.follow(self._face)
+        try:
+            self.loop.spin()
+        finally:
+            leave()
 
     def run(self, work: Coroutine[Any, Any, T], waited: str = "it waits for something") -> T:
         """Drive some work to its end, here and now."""
@@ -276,7 +294,8 @@ class World:
         living = self._living(actor)
         if living is not None and living.dead:
             return op, Fault(op.number, FaultKind.CRASH_BEFORE)
-        if struck is None and self.loop.time() < self._outage_until:
+        until = self._client_outage_until if actor == self.client.name else self._outage_until
+        if struck is None and self.loop.time() < until:
             struck = Fault(op.number, FaultKind.ERROR)
         return op, struck
 
@@ -336,6 +355,8 @@ class World:
                 self._echo_until = until
             case FaultKind.OUTAGE:
                 self._outage_until = until
+                if self.loop.time() > self._client_outage_until + _PATIENCE_SECONDS:
+                    self._client_outage_until = until  # a second one in a row would outlast a client's patience
             case FaultKind.SHORT_PAGES:
                 self._short_pages_until = until
             case _:
@@ -363,6 +384,7 @@ class World:
         """From here on no fault strikes, and everybody is up and hears."""
         self.faults_on = False
         self._deaf_until = self._echo_until = self._outage_until = self._short_pages_until = 0.0
+        self._client_outage_until = 0.0
         for berth in self.berths:
             if berth.actor is not None and berth.actor.stopped and not berth.actor.dead:
                 self.loop.go_on(berth.actor)
@@ -391,7 +413,7 @@ class World:
 
     def carried_out_by(self, actor: Actor) -> Hands:
         """The hooks of one worker."""
-        return Hands(actor, self.effects, self.trace, self.now, self.stir, self.crash_at, self._die)
+        return Hands(actor, self.effects, self.trace, self.now, self.stir, self.crash_at, self._die, self.loop.give_up)
 
     async def _die(self, actor: Actor) -> None:
         self.kill(next(berth for berth in self.berths if berth.actor is actor))

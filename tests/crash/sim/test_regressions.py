@@ -164,3 +164,9 @@ async def started_or_refused(sim: Sim) -> None:
 async def test_a_start_whose_answer_is_lost_finds_its_own_run_after_continue_as() -> None:
     """It knew its run by a seed that the next generation does not have."""
     await crash_everywhere(started_or_refused, workflows=[relay])
+
+
+async def test_two_outages_in_a_row_do_not_outlast_the_clients_patience() -> None:
+    """Of the simulator itself: the scenario's client gave up, as it says it does, and that was called a failure."""
+    pausing = entry("pause and resume")
+    await replay(pausing.scenario, schedule="1w/923038/0:outage=10,20:outage=10", **pausing.options())

@@ -281,6 +281,7 @@ async def test_the_line_that_repeats_it_names_everything_that_makes_the_world() 
 
 def a_fault() -> st.SearchStrategy[Fault]:
     def made(at: int, kind: FaultKind, seconds: float, worker: int, error: str) -> Fault:
+        seconds = seconds if kind is FaultKind.JUMP else abs(seconds)
         return Fault(at, kind, seconds, worker, error if kind is FaultKind.ERROR else "Transient")
 
     finite = st.floats(-1e9, 1e9).map(lambda seconds: seconds + 0.0)  # no -0.0

@@ -15,7 +15,7 @@ import pytest
 
 from durable import Context, Retry, RunCancelled, RunFailed, Signal, idempotency_key, step, workflow
 from durable.errors import InvalidInput, UnknownWorkflow
-from durable_testing import Sim, SimulationError, SyncSim
+from durable_testing import ScheduleFailed, Sim, SimulationError, SyncSim, crash_everywhere, explore, replay
 
 told: list[str] = []
 
@@ -539,3 +539,129 @@ def test_importing_the_package_loads_no_test_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ── several at once ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_two_simulations_at_once_have_their_own_stubs_and_clocks() -> None:
+    @workflow
+    async def looking(ctx: Context) -> str:
+        await ctx.sleep("1d")
+        return await ctx.step(clock_of_the_wall)
+
+    early, late = datetime(2030, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
+    async with Sim(workflows=[paying, looking], at=early) as one, Sim(workflows=[paying, looking], at=late) as other:
+        one.stub(charge, lambda amount: f"one {amount}")
+        other.stub(charge, lambda amount: f"other {amount}")
+        assert await (await one.start(paying, 1)).result() == "one 1"
+        assert await (await other.start(paying, 2)).result() == "other 2"
+        assert (await (await other.start(looking)).result()).startswith("2040-01-02")
+        assert (await (await one.start(looking)).result()).startswith("2030-01-02")
+        assert (len(one.calls(charge)), len(other.calls(charge))) == (1, 1)
+        assert await charge(3) == "charged 3"
+
+
+async def test_simulations_may_end_in_any_order() -> None:
+    one, other = Sim(workflows=[paying]), Sim(workflows=[paying])
+    await one.__aenter__()
+    await other.__aenter__()
+    one.stub(charge, lambda amount: "one")
+    other.stub(charge, lambda amount: "other")
+    await one.__aexit__(None, None, None)
+    assert await (await other.start(paying, 1)).result() == "other"
+    await other.__aexit__(None, None, None)
+    assert await charge(1) == "charged 1"
+    with pytest.raises(SimulationError, match="has ended"):
+        one.stub(charge, lambda amount: "late")
+
+
+async def test_a_step_of_a_whole_day_is_no_endless_scenario() -> None:
+    @step
+    async def train() -> str:
+        await asyncio.sleep(25 * 3600)
+        return "trained"
+
+    @workflow
+    async def training(ctx: Context) -> str:
+        return await ctx.step(train)
+
+    async with Sim(workflows=[training]) as sim:
+        assert await (await sim.start(training)).result() == "trained"
+
+
+async def test_a_worker_that_cannot_be_made_is_told_at_once() -> None:
+    for options in ({"cashe": 0}, {"cache": -1}):
+        with pytest.raises(InvalidInput, match="cashe|cache"):
+            Sim(workflows=[paying], worker_options=options)
+    with pytest.raises(InvalidInput, match="list of queue names"):
+        Sim(workflows=[paying], queues="gpu")
+
+
+async def test_an_interrupt_in_a_step_ends_the_test() -> None:
+    def interrupted(amount: int) -> str:
+        raise KeyboardInterrupt
+
+    async with Sim(workflows=[paying]) as sim:
+        sim.stub(charge, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            await (await sim.start(paying, 1)).result()
+
+
+async def test_a_cancelled_test_stops_between_two_worlds() -> None:
+    worlds: list[int] = []
+
+    async def scenario(sim: Sim) -> None:
+        worlds.append(1)
+        if len(worlds) == 5:
+            asker.cancel()
+        await (await sim.start(paying, 1)).result()
+
+    asker = asyncio.ensure_future(explore(scenario, workflows=[paying]))
+    with pytest.raises(asyncio.CancelledError):
+        await asker
+    assert len(worlds) == 5
+
+
+async def test_a_signal_that_comes_a_second_late_is_among_what_is_tried() -> None:
+    """A scenario that only a short delay breaks: the signal is sent a moment before its wait ends."""
+
+    @workflow
+    async def in_time(ctx: Context) -> str:
+        try:
+            return await ctx.wait_for_signal(answer, timeout="48h")
+        except TimeoutError:
+            return "too late"
+
+    async def scenario(sim: Sim) -> None:
+        handle = await sim.start(in_time)
+        await sim.advance(hours=47, minutes=59, seconds=59.5)
+        await handle.signal(answer, "yes")
+        assert await handle.result() == "yes"
+
+    with pytest.raises(ScheduleFailed, match="RunEnded|assert|AssertionError"):
+        await explore(scenario, workflows=[in_time])
+    with pytest.raises(ScheduleFailed):
+        await crash_everywhere(scenario, workflows=[in_time])
+
+
+async def test_a_schedule_whose_faults_strike_no_more_is_refused_as_a_test() -> None:
+    async def scenario(sim: Sim) -> None:
+        await (await sim.start(paying, 1)).result()
+
+    await replay(scenario, workflows=[paying], schedule="1w/0/3:crash-after")
+    with pytest.raises(InvalidInput, match="has struck"):
+        await replay(scenario, workflows=[paying], schedule="1w/0/9999:kill")
+
+
+async def test_a_freeze_of_the_users_own_inside_a_simulation_wins() -> None:
+    from freezegun import freeze_time
+
+    @workflow
+    async def looking(ctx: Context) -> str:
+        return await ctx.step(clock_of_the_wall)
+
+    async with Sim(workflows=[looking]) as sim:
+        with freeze_time("2040-05-05"):
+            assert (await (await sim.start(looking)).result()).startswith("2040-05-05")
+        assert (await (await sim.start(looking)).result()).startswith("2026-01-01")
