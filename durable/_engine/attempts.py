@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 from durable._core.state import Call
 from durable._model.ids import CallId
+from durable._model.runs import RunRecord
 from durable.clock import Clock
 from durable.codec import Codec, ValueType
 from durable.errors import DurableError
@@ -29,6 +30,8 @@ class Attempt:
     Attributes:
         number: Counted from 1.
         began: Local monotonic seconds.
+        ran: When the step's own code began, likewise; None before that.
+        run: The row of the run it belongs to, as it was claimed.
         began_at: Store time, for people.
         noted: A begin note has been handed to the committer.
         dropped: Nobody wants its outcome any more.
@@ -57,7 +60,9 @@ class Attempt:
         "over",
         "previous",
         "progress",
+        "ran",
         "relay",
+        "run",
         "running",
         "task",
     )
@@ -75,6 +80,8 @@ class Attempt:
         self.dropped = False
         self.expired = False
         self.running = False
+        self.ran: float | None = None
+        self.run: RunRecord | None = None
         self.over = False
         self.ahead: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol, final
 
 from durable._core.loop import HeldHooks
+from durable._engine.telling import Teller
 from durable._engine.weather import Weather
 from durable._model.commits import Commit, Committed
 from durable.clock import Clock
@@ -41,10 +42,11 @@ class Writer(Protocol):
 class Committer:
     """One per worker and store."""
 
-    def __init__(self, store: Store, weather: Weather, clock: Clock) -> None:
+    def __init__(self, store: Store, weather: Weather, clock: Clock, teller: Teller) -> None:
         self._store = store
         self._weather = weather
         self._clock = clock
+        self._teller = teller
         self._dirty: dict[Writer, None] = {}
         self._wake = asyncio.Event()
         self.transactions = 0
@@ -90,8 +92,10 @@ class Committer:
         return batch
 
     async def _write(self, batch: Sequence[tuple[Writer, Commit]]) -> None:
+        commits = [commit for _, commit in batch]
+        began = self._teller.moment()
         try:
-            answers = await self._weather.through(lambda: self._store.commit([commit for _, commit in batch]))
+            answers = await self._weather.through(lambda: self._store.commit(commits))
         except StoreError:
             raise
         except Exception as error:
@@ -100,6 +104,7 @@ class Committer:
         self.transactions += 1
         self.commits += len(batch)
         assert len(answers) == len(batch)
+        self._teller.wrote(commits, began)
         with HeldHooks():
             for (writer, commit), answer in zip(batch, answers, strict=True):
                 try:

@@ -35,6 +35,10 @@ class Sink(Protocol):
         """The attempt's outcome; None if it was dropped."""
         ...
 
+    def attempt_runs(self, attempt: Attempt) -> None:
+        """Its own code begins now, in this task."""
+        ...
+
     def write_ahead(self, attempt: Attempt) -> Awaitable[None]:
         """Make the attempt's begin durable; returns when it is."""
         ...
@@ -114,7 +118,7 @@ class Executor:
                 or spec.policy.effect == AT_MOST_ONCE
             ):
                 await self._ready(sink, attempt, spec, wait)
-            result = await self._run(attempt, spec)
+            result = await self._run(sink, attempt, spec)
             attempt.running = False
             entry = await self._sealing(lambda: self._success(call, spec, attempt.number, result))
         except asyncio.CancelledError as error:
@@ -159,11 +163,12 @@ class Executor:
         if turn > now:
             await self._clock.sleep(turn - now)
 
-    async def _run(self, attempt: Attempt, spec: StepSpec) -> Any:
+    async def _run(self, sink: Sink, attempt: Attempt, spec: StepSpec) -> Any:
         args, kwargs = ((), {}) if spec.step is None or spec.raw is None else self._arguments(spec)
-        attempt.beaten = self._clock.monotonic()
+        attempt.beaten = attempt.ran = self._clock.monotonic()
         attempt.running = True
         current_attempt.set(attempt)
+        sink.attempt_runs(attempt)
         if spec.policy.timeout is None:
             if spec.is_async and spec.policy.run_in != "process" and self._hooks is None:
                 return await spec.fn(*args, **kwargs)

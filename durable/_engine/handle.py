@@ -18,6 +18,8 @@ from durable._engine.history import HistoryEntry, history_of
 from durable._engine.link import Link
 from durable._engine.rewinder import Order, default_cut, find_cut, read_journal
 from durable._engine.takeup import FORK_LABEL
+from durable._engine.telling import tell_verb
+from durable._engine.troubles import added_to, troubles
 from durable._model.controls import (
     Cancel,
     Control,
@@ -196,7 +198,9 @@ class Handle(Generic[R_co]):
         """One sentence, from the store alone: what the run waits for, and what to do about it."""
         record = await self._record()
         sessions = await self._link.reach(self._link.store.sessions)
-        return explain(record, sessions, await self._link.reach(self._link.store.now))
+        now = await self._link.reach(self._link.store.now)
+        found = () if record.ended else await self._link.reach(lambda: troubles(self._link.store))
+        return added_to(explain(record, sessions, now), record, found, now)
 
     async def stream(self, name: str, /, *, start: int = 0) -> AsyncIterator[Json]:
         """Items of a durable stream from offset ``start`` on, as they come; ends when the run has ended."""
@@ -388,6 +392,8 @@ class Handle(Generic[R_co]):
             if answer.status in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED):
                 raise RunEnded(f"Run {self.id} is {answer.status}; it cannot be {done}.", self.id)
             raise RunConflict(f"Run {self.id} is {answer.status}; it cannot be {done} now.", self.id)
+        if answer.outcome is VerbOutcome.DONE:
+            tell_verb(self.id, None if self._workflow is None else self._workflow.name, done)
 
     def _not_found(self) -> RunNotFound:
         return RunNotFound(f"There is no run {self.id!r} in this store.", self.id)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import importlib
 import multiprocessing
+import os
+import threading
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
@@ -95,6 +97,7 @@ def _child(
     pipe: Connection, module: str, qualname: str, raw: bytes, key: str, number: int, known: bytes | None
 ) -> None:
     """The other side."""
+    threading.Thread(target=_end_with_parent, name="durable-parent", daemon=True).start()
     from durable._author.definitions import Step
     from durable._core.state import Call
     from durable._model.entries import CallKind
@@ -121,3 +124,11 @@ def _child(
         answer = _ERROR + dump_error(error)
     with contextlib.suppress(OSError):
         pipe.send_bytes(answer)
+
+
+def _end_with_parent() -> None:
+    """A killed worker cannot kill its processes: without this, they would go on beside the step's next attempt."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

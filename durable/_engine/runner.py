@@ -17,6 +17,7 @@ from durable._core.inbox import Selection, select
 from durable._core.state import Call, RunState
 from durable._engine import endings, summary
 from durable._engine.alarm import Alarm
+from durable._engine.attempts import Attempt
 from durable._engine.doubts import Doubts
 from durable._engine.draft import Draft, Fence
 from durable._engine.guard import activation
@@ -153,6 +154,7 @@ class Runner:
             self._state = cached
             cached.facts = run_facts(self.run, self.workflow)
         else:
+            began = services.teller.moment()
             taken = await replayed(self._claim, self.workflow, services)
             if isinstance(taken, Blocked):
                 self._block(taken.kind, taken.reason)
@@ -162,6 +164,7 @@ class Runner:
                     taken.close()  # lost while it was being replayed: nobody else will close it
                 return
             self._state = taken
+            services.teller.activated(self.run, began, self.run.position, replay=self.run.position > 0)
             for child in await strangers(taken, services):
                 self._refuse_child(child)
             for child in await never_started(taken, self.run, self._unread, services):
@@ -191,6 +194,11 @@ class Runner:
     def leaving(self) -> bool:
         """Whether a commit is on its way that gives the run up: a poll that finds it gone does not say it was taken."""
         return self._in_commit and self._gives_up
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Those in flight."""
+        return list(self._steps.running.values())
 
     @property
     def commits_made(self) -> int:
@@ -292,7 +300,7 @@ class Runner:
         assert draft is not None
         match answer.verdict:
             case Verdict.LEASE_LOST:
-                _log.info("Run %s belongs to another worker now.", self.id)
+                self._services.teller.lost(self.run)
                 self.drop()
                 return
             case Verdict.NOT_DUE:
@@ -300,6 +308,7 @@ class Runner:
                 return
             case Verdict.APPLIED | Verdict.ALREADY_APPLIED:
                 self._seq += 1
+                self._services.teller.committed(self.run, commit, draft.entries, answer)
             case _ as never:
                 assert_never(never)
         self._after_flush(draft, answer)
@@ -393,6 +402,7 @@ class Runner:
         state = self._state
         if state is None or not entries:
             return
+        began = self._services.teller.moment()
         with activation:
             for entry in entries:
                 state.apply(entry, at)
@@ -400,6 +410,7 @@ class Runner:
                     self._retrying.append(state.calls[entry.call])
                 elif isinstance(entry, AttemptBegun):
                     self._steps.is_durable(entry.call)
+        self._services.teller.activated(self.run, began, len(entries))
 
     def _follow(self, then: Then) -> None:
         match then:

@@ -9,6 +9,7 @@ from typing import final
 from durable._author.registry import Registry
 from durable._engine.committer import Committer
 from durable._engine.executor import Executor
+from durable._engine.telling import Teller
 from durable._engine.weather import Weather
 from durable._model.ids import RunId
 from durable.clock import Clock
@@ -60,3 +61,4 @@ class Services:
     executor: Executor
     may_begin: Callable[[], Awaitable[None] | None]
     ended: Callable[[RunId], None]
+    teller: Teller

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 from typing import Final, Literal, final
 
-from durable._engine import guard
+from durable._engine.stalls import Stalls
 from durable._model import defaults
 from durable._model.claims import WorkerSession
 from durable.clock import Clock
@@ -54,6 +52,7 @@ class Heartbeat:
     Args:
         mode: ``"thread"``; or ``"task"`` where one loop must see everything (a simulator).
         ticked: When the worker's loop last turned, in local monotonic seconds.
+        stalls: Asked from the thread twice a second.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class Heartbeat:
         mode: Literal["thread", "task"],
         beat_seconds: float,
         stall_seconds: float = defaults.STALL_SECONDS,
+        stalls: Stalls | None = None,
     ) -> None:
         self._store = store
         self._session = session
@@ -80,7 +80,7 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._stopped = False
-        self._warned_at = 0.0
+        self._stalls = stalls
 
     def start(self) -> None:
         """Begin to beat."""
@@ -127,7 +127,8 @@ class Heartbeat:
                     await asyncio.wait_for(self._stop.wait(), min(_SLICE_SECONDS, self._beat_seconds))
                 except TimeoutError:
                     pass
-                self._watch_activation()
+                if self._stalls is not None:
+                    self._stalls.look()
                 now = self._clock.monotonic()
                 if now < due or self._stop.is_set():
                     continue
@@ -159,15 +160,3 @@ class Heartbeat:
                 self._lease.renewed(asked_at)
         except StoreError as error:
             _log.debug("A heartbeat failed: %s", error)
-
-    def _watch_activation(self) -> None:
-        """An activation that does not come to an end is reported with the stack that holds it (once a minute)."""
-        longest, now = guard.longest_activation(), self._clock.monotonic()
-        if longest is None or longest[1] < defaults.ACTIVATION_SECONDS_WARN or now - self._warned_at < 60:
-            return
-        thread, seconds = longest
-        frame = sys._current_frames().get(thread)
-        if frame is not None:
-            self._warned_at = now
-            stack = "".join(traceback.format_stack(frame)[-6:])
-            _log.warning("Workflow code has been running for %.1f s without awaiting anything:\n%s", seconds, stack)

@@ -46,7 +46,9 @@ class Steps:
         """The next attempt of a call, with the number that follows from the journal."""
         call.retry_at = None
         number = max(call.failed, call.begun, call.not_done) + 1
-        self.running[call.id] = self._services.executor.begin(self, call, number, self.key(call))
+        attempt = self._services.executor.begin(self, call, number, self.key(call))
+        attempt.run = self._run
+        self.running[call.id] = attempt
 
     def drop(self, call: CallId) -> None:
         """Nobody wants this call's outcome any more."""
@@ -101,7 +103,11 @@ class Steps:
 
     # ── Sink: what the executor says ─────────────────────────────────────────────────────────────────────────────
 
+    def attempt_runs(self, attempt: Attempt) -> None:
+        self._services.teller.attempt_began(attempt)
+
     def attempt_ended(self, attempt: Attempt, entry: Entry | None) -> None:
+        self._services.teller.attempt_ended(attempt, entry)
         attempt.task = None  # the task's context holds the attempt: no cycle is left for the collector
         if self.running.get(attempt.call_id) is attempt:
             del self.running[attempt.call_id]

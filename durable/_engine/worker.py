@@ -28,13 +28,17 @@ from durable._engine.retention import Retention
 from durable._engine.runner import Runner
 from durable._engine.services import Services, StoreTime
 from durable._engine.session import Heartbeat, Lease
+from durable._engine.stalls import Stalls
 from durable._engine.takeup import more_unread
+from durable._engine.telling import Teller
+from durable._engine.troubles import Reporter
 from durable._engine.weather import Weather
 from durable._model import defaults
 from durable._model.claims import Claim, Held, Poll, Want, WorkerSession
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import RunId, SessionId, check_name
 from durable.errors import Corrupt, InvalidInput, StoreError
+from durable.observing import Observer
 
 __all__ = ["Worker"]
 
@@ -60,6 +64,7 @@ class Worker:
         heartbeat: ``"thread"``, or ``"task"`` in a simulator.
         hooks: Carries steps out in the executor's place (a simulator).
         name: For people; by default host and process id.
+        observer: Told what happens (``durable.observing``); what it raises hurts no run.
 
     Raises:
         DuplicateRegistration: Two functions have one name and version.
@@ -82,6 +87,7 @@ class Worker:
         heartbeat: Literal["thread", "task"] = "thread",
         hooks: Hooks | None = None,
         name: str | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise InvalidInput(f"Worker(concurrency=) is 1 or more, not {concurrency!r}.")
@@ -110,6 +116,7 @@ class Worker:
         self._poll_seconds = None if poll is None else seconds_of(poll, "Worker(poll=)")
         self._heartbeat_mode: Literal["thread", "task"] = heartbeat
         self._hooks = hooks
+        self._observer = observer
         self._held: dict[RunId, Runner] = {}
         self._cache: OrderedDict[RunId, tuple[int, RunState]] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
@@ -207,13 +214,15 @@ class Worker:
         self._session = WorkerSession(
             SessionId(clock.token()), self.name, self._lease_seconds, self.registry.pairs(), self.queues
         )
-        self._weather = Weather(clock)
         self._time = StoreTime(clock)
+        reporter = Reporter(store, clock, self._time.now, self._session)
+        teller = self._teller = Teller(self.name, clock, self._link.codec, self._observer, reporter)
+        self._weather = Weather(clock, teller.weather)
         self._time.heard(await self._weather.through(store.now))
         self._lease = Lease(clock, self._lease_seconds)
         session = self._session
         await self._weather.through(lambda: store.renew(session))  # from here on others know what it has registered
-        self._committer = Committer(store, self._weather, clock)
+        self._committer = Committer(store, self._weather, clock, teller)
         self._executor = Executor(self._link.codec, clock, self._time.now, self._threads, self._hooks)
         self._services = Services(
             store,
@@ -226,11 +235,13 @@ class Worker:
             self._executor,
             self._may_begin,
             self._link.watch.ended,
+            teller,
         )
         self._ticked = clock.monotonic()
         beat_seconds = min(defaults.BEAT_SECONDS, self._lease_seconds / 3)
+        mode, stalls = self._heartbeat_mode, Stalls(clock, lambda: self._ticked, lambda: list(self._held.values()))
         self._heartbeat = Heartbeat(
-            store, self._session, self._lease, clock, lambda: self._ticked, self._heartbeat_mode, beat_seconds
+            store, session, self._lease, clock, lambda: self._ticked, mode, beat_seconds, stalls=stalls
         )
         self._heartbeat.start()
         loop = asyncio.get_running_loop()
@@ -260,6 +271,7 @@ class Worker:
             self._forget_cache()
             self._executor.close()
             await self._heartbeat.stop()
+            await self._teller.close()
             with contextlib.suppress(StoreError):
                 await self._link.store.leave(self._session.id)
 
@@ -297,11 +309,12 @@ class Worker:
         while not self._stopping.is_set():
             change = changes.future()
             want = self._want()
-            asked_at = self._link.clock.since_boot()
+            asked_at, began = self._link.clock.since_boot(), self._teller.moment()
             named = {held.run: held.epoch for held in want.held}
             poll = await self._weather.through(lambda want=want: self._link.store.poll(self._session, want))  # type: ignore[misc]
             self._lease.renewed(asked_at)
             self._time.heard(poll.now)
+            self._teller.polled(len(poll.claims), len(poll.lost), began)
             self._reconcile(poll, named)
             if (len(poll.claims) >= max(want.limit, 1) and self._free() > 0) or more_unread(poll, self._held):
                 change.cancel()
@@ -309,20 +322,15 @@ class Worker:
             await self._rest(change, poll)
 
     async def _rest(self, change: asyncio.Future[None], poll: Poll) -> None:
-        """Until a hint, the next due time, room for more, or the time to look anyway."""
+        """Until a hint, the next due time, room for more, or the time to look anyway. ``_stop`` cancels it."""
         seconds = self._poll_seconds if self._poll_seconds is not None else self._link.changes.interval
         seconds = min(seconds, self._lease_seconds / 3)
-        due = math.inf
-        if poll.next_due_at is not None and self._free() > 0:
+        due, free = math.inf, self._free()
+        if poll.next_due_at is not None and free > 0:
             due = max(poll.next_due_at - self._time.now(), 0.0) + defaults.LATE_SECONDS
         self._room.clear()
-        full = self._free() == 0
-        waits: list[asyncio.Future[Any]] = [
-            change,
-            asyncio.ensure_future(self._link.clock.pause(seconds, due)),
-            asyncio.ensure_future(self._stopping.wait()),
-        ]
-        if full or (poll.next_due_at is not None and poll.next_due_at <= poll.now):
+        waits: list[asyncio.Future[Any]] = [change, asyncio.ensure_future(self._link.clock.pause(seconds, due))]
+        if free == 0 or (poll.next_due_at is not None and poll.next_due_at <= poll.now):
             waits.append(asyncio.ensure_future(self._room.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -354,6 +362,7 @@ class Worker:
             runner = self._held.get(run)
             if runner is not None and runner.epoch == named.get(run) and not runner.leaving:
                 _log.warning("Run %s was taken over by another worker.", run)
+                self._teller.lost(runner.run)
                 runner.drop()
             waiting = self._lonely_waiting
             if waiting is not None and waiting.run.id == run:
@@ -379,6 +388,7 @@ class Worker:
             workflow = _NOBODY
         runner = Runner(claim, workflow, self._services, self._gone)
         self._held[runner.id] = runner
+        self._teller.claimed(claim.run)
         if self._stopping.is_set():
             runner.drain()
         task = asyncio.get_running_loop().create_task(self._begin(runner, claim, workflow))
@@ -463,6 +473,7 @@ class Worker:
         while True:
             await clock.pause(defaults.STARTED_NOTE_SECONDS)
             now = self._ticked = clock.monotonic()
+            self._teller.turned(len(self._held), len(self._cache))
             for runner in list(self._held.values()):
                 runner.sweep(now)
 

@@ -140,6 +140,7 @@ cli = Root(
         "replay": ("durable.cli.replay_command:replay", "Replay runs against APP, without effects."),
         "runs": ("durable.cli.main:runs", "Look at runs and act on them."),
         "db": ("durable.cli.main:db", "Look after the store."),
+        "doctor": ("durable.cli.doctor_command:doctor", "Look for anything that needs attention; exit code 1 if so."),
         "demo": ("durable.cli.demo.command:demo", "A shop that survives kill -9, with proof."),
         "version": ("durable.cli.about:version", "Print the version."),
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -19,9 +19,12 @@ from durable.cli.picture import Picture, Row, picture_of
 from durable.cli.run_rows import run_value
 from durable.cli.text import TimeStyle, json_text, time_text, time_value
 from durable.cli.timeline import Canvas, draw, headline
+from durable.cli.wards import can_be_written
 from durable.store import RunRecord
 
 __all__ = ["history", "show", "why"]
+
+_LATE_SECONDS: Final = 5.0
 
 _HISTORY_COLUMNS: tuple[Column, ...] = (
     ("#", ">"),
@@ -143,9 +146,20 @@ def why(ctx: click.Context, *, run_id: str) -> None:
     async def work(client: Client) -> None:
         record = await find(client, run_id)
         sentence = await client.handle(record.id).explain()
+        if await _is_left_alone(client, record) and not (writing := await can_be_written(client)).ok:
+            sentence = f"{sentence} The store {writing.said}: {writing.items[0]}"
         if printer.form == "table":
             printer.text(sentence)
         else:
             printer.value({"id": record.id, "status": record.status.value, "why": sentence})
 
     with_client(settings, work)
+
+
+async def _is_left_alone(client: Client, run: RunRecord) -> bool:
+    """Whether its worker is gone, or it is due and nobody comes: perhaps because nobody can write the store."""
+    if run.ended or (run.owner is None and run.due_at is None):
+        return False
+    if run.owner is None:
+        return run.due_at is not None and await client.store.now() - run.due_at > _LATE_SECONDS
+    return not any(session.id == run.owner and session.alive for session in await client.store.sessions())

@@ -16,7 +16,7 @@ __all__: list[str] = []
 
 ROOT = Path(os.environ["MUTANT_ROOT"]).resolve()
 NOTES = Path(os.environ["MUTANT_NOTES"])
-PACKAGES = ("durable", "durable_sqlite", "durable_testing")
+PACKAGES = ("durable", "durable_otel", "durable_sqlite", "durable_testing")
 
 
 def _strangers() -> list[str]:

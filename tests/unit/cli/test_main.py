@@ -38,7 +38,7 @@ def all_commands() -> list[tuple[str, click.Command]]:
 
 def test_the_commands_are_these(shell: Shell) -> None:
     assert [name for name, _ in all_commands()] == [
-        *("run", "start", "worker", "plan", "replay", "runs", "db", "demo", "version"),
+        *("run", "start", "worker", "plan", "replay", "runs", "db", "doctor", "demo", "version"),
         *("runs list", "runs show", "runs watch", "runs history", "runs why", "runs result", "runs signal"),
         *("runs cancel", "runs terminate", "runs pause", "runs resume", "runs retry", "runs fork", "runs settle"),
         *("db check", "db stats", "db gc"),
