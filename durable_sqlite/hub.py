@@ -127,6 +127,14 @@ class Hub:
             self.locks.drop(session)
             self.idle.pop(session, None)
 
+    def idled(self, session: SessionId, idle: Idle) -> bool:
+        """The session's poll changed nothing and was not written down; False if it has left meanwhile."""
+        with self.lock:
+            if session not in self.locks:
+                return False
+            self.idle[session] = idle
+            return True
+
     def renewed(self, session: SessionId, now: float, expires_at: float) -> None:
         """The session's lease was written down; its last poll is as idle as it was."""
         with self.lock:

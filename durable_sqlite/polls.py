@@ -27,10 +27,10 @@ async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSessio
             locks.sweep(hub.directory, database.read_here(raw, lambda raw: sessions.in_doubt(raw, now)))
         answer, living = database.read_here(raw, lambda raw: claims.glance(raw, session, want, hub.idle, now))
         dead = _proven_dead(hub, clock, living)
-        if answer is not None and not dead:
-            hub.idle[session.id] = Idle(want.poll_id, now, now + session.lease_seconds)
-            return answer, []
-        return None, dead
+        if answer is None or dead:
+            return None, dead
+        stays = hub.idled(session.id, Idle(want.poll_id, now, now + session.lease_seconds))
+        return (answer if stays else None), []
 
     def write(raw: sqlite3.Connection) -> Poll:
         return _poll(database, hub, raw, session, want, dead)

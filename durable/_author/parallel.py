@@ -47,11 +47,12 @@ async def run_all(calls: Sequence[Awaitable[Any]], limit: int | None, tolerate: 
         for call in calls:
             tasks.append(asyncio.ensure_future(call if gate is None else _gated(call, gate)))
         await _settle(tasks, allowed)
-    except BaseException:
+    except BaseException as error:
         try:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if not isinstance(error, GeneratorExit):  # a run that leaves memory awaits nothing any more
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         finally:  # also when the run leaves memory: then no task begins, and nothing can be awaited
             if gate is not None or len(tasks) < len(calls):
                 _discard(calls)

@@ -64,7 +64,8 @@ _EXEMPT: Final = (
     "durable._engine",
 )
 _EXEMPT_INSIDE: Final = tuple(f"{module}." for module in _EXEMPT)
-_TRANSPARENT: Final = ("asyncio", "pathlib", "subprocess", "socket", "threading", "os", "io")
+# What stands between user code and what is refused; the simulator wraps `time.sleep` and threads, too.
+_TRANSPARENT: Final = ("asyncio", "pathlib", "subprocess", "socket", "threading", "os", "io", "durable_testing")
 
 _clock = SystemClock()
 _active: dict[int, float] = {}  # thread → when its activation began

@@ -1,0 +1,1 @@
+"""Three workers on one SQLite file in a storm of SIGKILLs, stalls and locks: ``python -m tests.storm --seconds 60``."""
