@@ -1,5 +1,6 @@
 """Workflows for ``check_determinism``, in a module that another process can import: one culprit for each cause."""
 
+import gc
 import os
 import random
 import secrets
@@ -87,6 +88,12 @@ async def datetime_utc(ctx: Context) -> None:
 async def weekday(ctx: Context) -> None:
     if date.today().weekday() >= 5:
         await ctx.sleep("1d")
+
+
+@workflow
+async def collecting(ctx: Context) -> None:
+    gc.collect()
+    await ctx.step(charge, str(time.time()))
 
 
 @workflow

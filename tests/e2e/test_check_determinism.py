@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as datetimes
+import gc
 import locale
 import os
 import random
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import determinism_workflows as shop
@@ -129,6 +131,19 @@ def test_each_look_outside_is_caught_with_its_cause_and_its_line(culprit: Any, p
     file, line = error.causes[0].reads[0].place.split(":")
     assert file == "determinism_workflows.py"
     assert code.co_firstlineno < int(line) < code.co_firstlineno + 6
+
+
+def test_what_listens_to_the_garbage_collector_is_nobodys_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis asks for the time whenever the collector runs: that is neither the workflow's look nor its cause."""
+    library = ModuleType("a_library")
+    exec("from time import perf_counter as clock\ndef listener(phase, info):\n    clock()\n", vars(library))
+    monkeypatch.setitem(sys.modules, "a_library", library)
+    gc.callbacks.append(library.listener)
+    try:
+        error = caught(shop.collecting)
+    finally:
+        gc.callbacks.remove(library.listener)
+    assert {seen.what for cause in error.causes for seen in cause.reads} == {"time.time"}
 
 
 @pytest.mark.parametrize(
