@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import dataclass
 from random import Random
 
 from durable import Context, step, workflow
@@ -53,15 +54,37 @@ def schedule(dice: Random) -> Schedule:
     return Schedule(dice.randint(1, 4), dice.randrange(2**20), tuple(sorted(faults)))
 
 
-def measure(count: int, seed: int) -> tuple[float, float, list[Trial]]:
-    """Simulations a second of one core's time and of the clock on the wall, and what they found."""
+@dataclass(frozen=True)
+class Round:
+    """What one round showed; the traces are let go, for a heap full of them is slow to collect.
+
+    Attributes:
+        rate: Simulations a second of one core's time.
+        on_the_wall: The same by the clock on the wall.
+        crashed: In how many a worker was lost.
+        failed: Those that broke an invariant, or did not end as they should.
+    """
+
+    rate: float
+    on_the_wall: float
+    crashed: int
+    failed: list[Trial]
+
+
+def measure(count: int, seed: int) -> Round:
+    """Carry out ``count`` simulations."""
     setting = Setting(scenario, Code((fourteen,)))
     dice = Random(seed)
     schedules = [schedule(dice) for _ in range(count)]
     carry_out(setting, schedules[0])
     began, spent = time.perf_counter(), time.process_time()
-    trials = [carry_out(setting, each) for each in schedules]
-    return count / (time.process_time() - spent), count / (time.perf_counter() - began), trials
+    crashed, failed = 0, list[Trial]()
+    for each in schedules:
+        trial = carry_out(setting, each)
+        crashed += any(event.kind == "down" for event in trial.trace)
+        if trial.failed:
+            failed.append(trial)
+    return Round(count / (time.process_time() - spent), count / (time.perf_counter() - began), crashed, failed)
 
 
 def main() -> None:
@@ -71,15 +94,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     rounds = [measure(options.count, seed) for seed in range(options.rounds)]
-    trials = [trial for _, _, found in rounds for trial in found]
-    failed = [trial for trial in trials if trial.failed]
-    rates = [rate for rate, _, _ in rounds]
-    on_the_wall = statistics.median(rate for _, rate, _ in rounds)
-    crashed = sum(any(event.kind == "down" for event in trial.trace) for trial in trials)
+    failed = [trial for each in rounds for trial in each.failed]
+    rates = [each.rate for each in rounds]
+    wall = statistics.median(each.on_the_wall for each in rounds)
     print(
         f"{statistics.median(rates):.0f} simulations in a second of one core's time (of {options.rounds} rounds: "
-        f"{min(rates):.0f} to {max(rates):.0f}; {on_the_wall:.0f} by the clock on the wall); "
-        f"{crashed} of {len(trials)} lost a worker; {len(failed)} failed"
+        f"{min(rates):.0f} to {max(rates):.0f}; {wall:.0f} by the clock on the wall); "
+        f"{sum(each.crashed for each in rounds)} of {options.rounds * options.count} lost a worker; "
+        f"{len(failed)} failed"
     )
     for trial in failed[:5]:
         print(trial.schedule, trial.error, *trial.violations, sep="\n  ")

@@ -442,7 +442,10 @@ class World:
         )
 
     def _living(self, name: str) -> Actor | None:
-        return next((b.actor for b in self.berths if b.actor is not None and b.actor.name == name), None)
+        for berth in self.berths:  # asked before each operation: a loop is half the price of an expression
+            if berth.actor is not None and berth.actor.name == name:
+                return berth.actor
+        return None
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import final
 
 from durable._author.registry import Registry
 from durable._model.runs import CLOSING_LANE, Lane
 
-__all__ = ["lanes", "room"]
+__all__ = ["Demand"]
 
 
-def lanes(registry: Registry, queues: Sequence[str], running: Mapping[str, int]) -> tuple[Lane, ...]:
-    """A lane for each workflow whose own ``concurrency`` is not used up in this process.
+@final
+class Demand:
+    """One worker's demand; asked before each poll, so what does not change is made once.
 
     Args:
-        running: Runs held, by workflow name.
+        registry: What the worker has; nothing is added to it any more.
+        queues: What it reads.
     """
-    full = {
-        workflow.name
-        for workflow in registry.all()
-        if workflow.policy.concurrency is not None and running.get(workflow.name, 0) >= workflow.policy.concurrency
-    }
-    found = [CLOSING_LANE]
-    for queue in queues:
-        for name, version in registry.pairs():
-            if name in full:
-                continue
-            found.append(Lane(queue, name, version))
-            if version == registry.newest(name):
-                found.append(Lane(queue, name, None, version))
-    return tuple(found)
 
+    def __init__(self, registry: Registry, queues: Sequence[str]) -> None:
+        self._limits: dict[str, int] = {}
+        for workflow in registry.all():
+            limit = workflow.policy.concurrency
+            if limit is not None:
+                self._limits[workflow.name] = min(limit, self._limits.get(workflow.name, limit))
+        found = [CLOSING_LANE]
+        for queue in queues:
+            for name, version in registry.pairs():
+                found.append(Lane(queue, name, version))
+                if version == registry.newest(name):
+                    found.append(Lane(queue, name, None, version))
+        self._lanes = tuple(found)
 
-def room(registry: Registry, running: Mapping[str, int], free: int) -> int:
-    """How many claims at most one poll may bring, so that no workflow gets more than its own ``concurrency``."""
-    left = [
-        workflow.policy.concurrency - running.get(workflow.name, 0)
-        for workflow in registry.all()
-        if workflow.policy.concurrency is not None and running.get(workflow.name, 0) < workflow.policy.concurrency
-    ]
-    return max(min([free, *left]), 0)
+    def lanes(self, held: Iterable[str]) -> tuple[Lane, ...]:
+        """A lane for each workflow whose own ``concurrency`` is not used up in this process.
+
+        Args:
+            held: The workflow of each run that the worker has.
+        """
+        if not self._limits:
+            return self._lanes
+        full = {name for name, left in self._left(held).items() if left <= 0}
+        return tuple(lane for lane in self._lanes if lane is CLOSING_LANE or lane.workflow not in full)
+
+    def room(self, held: Iterable[str], free: int) -> int:
+        """How many claims at most one poll may bring, so that no workflow gets more than its own ``concurrency``.
+
+        Args:
+            held: The workflow of each run that the worker has.
+            free: What the worker's own ``concurrency`` leaves.
+        """
+        if self._limits:
+            free = min([free, *(left for left in self._left(held).values() if left > 0)])
+        return max(free, 0)
+
+    def _left(self, held: Iterable[str]) -> dict[str, int]:
+        running = Counter(held)
+        return {name: limit - running[name] for name, limit in self._limits.items()}

@@ -9,8 +9,8 @@ import math
 import os
 import signal
 import socket
-from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, final
 
@@ -20,7 +20,7 @@ from durable._core.state import RunState
 from durable._engine import closer, rewinder
 from durable._engine.client import Client
 from durable._engine.committer import Committer
-from durable._engine.demand import lanes, room
+from durable._engine.demand import Demand
 from durable._engine.executor import Executor
 from durable._engine.guard import activation
 from durable._engine.hooks import Hooks
@@ -105,6 +105,7 @@ class Worker:
         for step in steps:
             self.registry.add_step(step)
         self.queues = tuple(check_name("queue name", queue) for queue in queues)
+        self._demand = Demand(self.registry, self.queues)
         self.name = name or f"{socket.gethostname()}/{os.getpid()}"
         self._client = client
         self._link = client.link
@@ -344,18 +345,18 @@ class Worker:
         waiting = self._lonely_waiting
         if waiting is not None:
             held = (*held, Held(waiting.run.id, waiting.run.epoch, waiting.messages[-1].seq if waiting.messages else 0))
-        wanted = lanes(self.registry, self.queues, self._running())
-        return Want(f"{self._session.id}/{self._polls}", wanted, self._free(), held)
+        lanes = self._demand.lanes(self._names())
+        return Want(f"{self._session.id}/{self._polls}", lanes, self._free(), held)
 
-    def _running(self) -> Counter[str]:
-        return Counter(runner.workflow.name for runner in self._held.values())
+    def _names(self) -> Iterator[str]:
+        return (runner.workflow.name for runner in self._held.values())
 
     def _free(self) -> int:
         if self._stopping.is_set() or self._lonely_waiting is not None:
             return 0
         if any(runner.lonely for runner in self._held.values()):
             return 0
-        return room(self.registry, self._running(), self._concurrency - len(self._held))
+        return self._demand.room(self._names(), self._concurrency - len(self._held))
 
     def _reconcile(self, poll: Poll, named: dict[RunId, int]) -> None:
         for run in poll.lost:

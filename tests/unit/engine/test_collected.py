@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from durable import Context, RunCancelled, step, workflow
+from durable._author.parallel import run_all
 
 
 class Loud:
@@ -72,3 +73,16 @@ async def test_a_run_that_is_lost_while_it_is_replayed_is_closed_like_any_other(
         await memory.until(lambda: ends)
         gc.collect()
     assert ends == ["Poisoned"]
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+async def test_what_waits_for_parallel_calls_ends_at_once_when_it_is_collected(limit: int | None) -> None:
+    """Else "coroutine ignored GeneratorExit": awaited inside whatever run is active when the collector comes by."""
+    others = asyncio.all_tasks()
+    waiting = run_all([asyncio.Event().wait() for _ in range(3)], limit, 0)
+    waiting.send(None)
+    waiting.close()
+    left = asyncio.all_tasks() - others
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
