@@ -8,8 +8,11 @@ from durable._author.context import Context, Continue
 from durable._author.decorators import step, workflow
 from durable._author.definitions import AsyncStep, Done, Invocation, NotDone, Signal, Step, SyncStep, Unknown, Workflow
 from durable._author.saga import Saga
+from durable._author.secret import Secret
 from durable._model.duration import Duration
+from durable._model.retention import Retention
 from durable._model.retry import Retry
+from durable.codec.redaction import redact
 from durable.errors import (
     Corrupt,
     DuplicateRegistration,
@@ -31,6 +34,7 @@ from durable.errors import (
     RunEnded,
     RunFailed,
     RunNotFound,
+    SecretUnavailable,
     StepError,
     StepInterrupted,
     StoreError,
@@ -111,6 +115,7 @@ __all__ = [
     "OutcomeUnknown",
     "PayloadTooLarge",
     "ReadOnly",
+    "Retention",
     "Retry",
     "RetryAfter",
     "RunBlocked",
@@ -122,6 +127,8 @@ __all__ = [
     "RunNotFound",
     "RunSummary",
     "Saga",
+    "Secret",
+    "SecretUnavailable",
     "Signal",
     "Status",
     "Step",
@@ -144,6 +151,7 @@ __all__ = [
     "connect",
     "heartbeat",
     "idempotency_key",
+    "redact",
     "run",
     "step",
     "workflow",

@@ -23,6 +23,7 @@ __all__ = [
     "RunEnded",
     "RunFailed",
     "RunNotFound",
+    "SecretUnavailable",
     "StepError",
     "StepInterrupted",
     "StoreError",
@@ -130,6 +131,10 @@ class StepError(DurableError):
         self.type_name = type_name
         self.message = message
         self.traceback_text = traceback_text
+
+
+class SecretUnavailable(DurableError, LookupError):
+    """A secret cannot be revealed in this process: it is not there, or is not allowed here."""
 
 
 class StepInterrupted(DurableError):

@@ -15,7 +15,7 @@ People who never met implement this protocol, so it says what matters and leaves
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from durable._model.claims import Claim, Held, Poll, SessionRecord, Want, WorkerSession
 from durable._model.commits import (
@@ -59,7 +59,9 @@ from durable._model.defaults import (
 )
 from durable._model.ids import CallId, MessageId, RunId, SessionId
 from durable._model.messages import InboxMessage, Message, MessageKind, Sent
+from durable._model.privacy import shown_url
 from durable._model.reads import JournalPage, JournalRow, PurgeQuery, RecordRow, RunPage, RunQuery, StreamPage
+from durable._model.rhythm import Rhythm
 from durable._model.runs import (
     CLOSING_LANE,
     ENDED,
@@ -115,6 +117,7 @@ __all__ = [
     "Parent",
     "Part",
     "Pause",
+    "Paced",
     "Paused",
     "Poll",
     "PurgeQuery",
@@ -123,6 +126,7 @@ __all__ = [
     "Resume",
     "Retry",
     "Rewound",
+    "Rhythm",
     "RunId",
     "RunPage",
     "RunQuery",
@@ -137,6 +141,7 @@ __all__ = [
     "StreamPage",
     "Terminate",
     "Then",
+    "Upkeep",
     "Verb",
     "VerbOutcome",
     "Verdict",
@@ -145,6 +150,7 @@ __all__ = [
     "Waiting",
     "Want",
     "WorkerSession",
+    "shown_url",
 ]
 
 
@@ -251,7 +257,7 @@ class Store(Protocol):
         generation's journal is kept until purge. Rewound: see there; payload parts of another
         source come along; the owner keeps the run, position = what was copied, ``at`` = the last copied entry's or
         ``started_at``. Closed: ``closing`` False; on an ended run: no
-        owner, not due.
+        owner, not due, and its ``keep_seconds`` if the run's end gave none.
         """
         ...
 
@@ -370,4 +376,36 @@ class Store(Protocol):
 
     async def delete_record(self, kind: str, key: str) -> bool:
         """Delete; whether there was one."""
+        ...
+
+
+@runtime_checkable
+class Upkeep(Protocol):
+    """What a store may offer beyond ``Store``: ``durable db gc`` uses it where it is there."""
+
+    async def purgeable(self, query: PurgeQuery) -> Mapping[RunStatus, int]:
+        """How many runs ``purge`` would delete now, by status, over all batches (``limit`` says nothing here).
+
+        Nothing is changed. Statuses without such a run may be left out.
+        """
+        ...
+
+    async def shrink(self, bytes_max: int) -> int:
+        """Give room that purged runs have left back to the file system, about so much of it at a time.
+
+        It is a short write like any other, so that workers may go on.
+
+        Returns:
+            Bytes given back; call until it is 0.
+        """
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A store whose calls cost money, or that must be spared, says how often it wants to be spoken to."""
+
+    @property
+    def rhythm(self) -> Rhythm:
+        """Always the same."""
         ...

@@ -13,6 +13,7 @@ from durable.errors import ReadOnly, StoreError
 from durable_sqlite import batches, files, hub, schema
 from durable_sqlite.connection import Line, Transactions
 from durable_sqlite.failures import is_weather
+from durable_sqlite.log import Log
 from durable_sqlite.url import Target
 
 __all__ = ["Database"]
@@ -40,6 +41,7 @@ class Database:
         self._reader: Line | None = None
         self._users = 0
         self._version = -1  # of the data, as the reading line last saw it
+        self._log: Log | None = None
         self.hub: hub.Hub | None = None
 
     @property
@@ -82,6 +84,7 @@ class Database:
         path = self._file
         self._writes = Transactions(path, self._clock, synced, self._halt)
         self._reads = Transactions(path, self._clock, synced, self._halt)
+        self._log = Log(path, self._clock)
         self._writer = Line(lambda: self._prepare(path), path)
         await self._writer.open()
         key = os.path.realpath(path)
@@ -204,6 +207,8 @@ class Database:
         result, tide = self._writes.write(raw, transaction, synced=synced)
         if tide is not None and self.hub is not None:
             self.hub.give(tide)
+        if self._log is not None:
+            self._log.look(raw)
         return result
 
     def read_here(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:

@@ -11,11 +11,15 @@ from urllib.parse import quote
 
 from durable.errors import Corrupt, InvalidInput, ReadOnly, StoreError
 from durable_sqlite import schema
+from durable_sqlite.log import BYTES_MAX
 
 __all__ = ["connect", "connect_memory", "prepare", "sessions_directory"]
 
 _STATEMENTS_CACHED: Final = 512
-_WAL_BYTES_MAX: Final = 64 * 1024 * 1024
+# What a connection that may only read is told when a transaction was cut and has to be rolled back first.
+_READONLY_ROLLBACK: Final = 776
+_JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
+_HEAD_BYTES: Final = 100
 _EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -69,10 +73,11 @@ def _settle(raw: sqlite3.Connection) -> None:
     """What every connection of ours runs with."""
     raw.execute("PRAGMA trusted_schema = OFF")
     raw.execute("PRAGMA cell_size_check = ON")
+    raw.execute("PRAGMA secure_delete = ON")  # what is purged is gone from the file, too
     raw.execute("PRAGMA temp_store = MEMORY")
     raw.execute("PRAGMA cache_size = -16384")
     raw.execute("PRAGMA wal_autocheckpoint = 2000")
-    raw.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX:d}")
+    raw.execute(f"PRAGMA journal_size_limit = {BYTES_MAX:d}")
 
 
 def prepare(path: str, token: str, *, create: bool) -> None:
@@ -86,18 +91,47 @@ def prepare(path: str, token: str, *, create: bool) -> None:
         InvalidInput: There is nothing and ``create`` is not given, or it is no file, or a link to be created through.
         sqlite3.Error, OSError: It is busy or out of reach.
     """
+    _refuse_planted(os.path.realpath(path))
+    while (version := _version(path, token, create)) is None:
+        _roll_back(path)  # it is empty again, or the store without its last touch
+    if version == 0:
+        _fill(path, create)
+    elif version < schema.VERSION:
+        _migrate(path)
+
+
+def _version(path: str, token: str, create: bool) -> int | None:
+    """The schema version of what is at the path, made if need be; None if a fill of it was cut half-way.
+
+    A database with nothing in it is of version 0: an empty file of which a fill was cut when it had just begun.
+    """
     if not os.path.lexists(path):
         _create(path, token, create)
-    status = _status(path)
-    if status.st_size == 0:
+    if _status(path).st_size == 0:
         _fill(path, create)
     raw = _open(path, "ro")  # so that a file which is refused stays as it is, byte for byte
     try:
-        version = _look(raw, path)
+        return _look(raw, path)
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) == _READONLY_ROLLBACK and _was_being_filled(path):
+            return None
+        raise
     finally:
         raw.close()
-    if version < schema.VERSION:
-        _migrate(path)
+
+
+def _refuse_planted(path: str) -> None:
+    """SQLite follows what it finds in the place of its own files, and overwrites it: that must be no other file."""
+    for name in (f"{path}-wal", f"{path}-shm", f"{path}-journal"):
+        try:
+            status = os.lstat(name)
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise InvalidInput(
+                f"{name} is a link to another file, or no file; SQLite would write there. Find out who put it there, "
+                "and remove it."
+            )
 
 
 def _status(path: str) -> os.stat_result:
@@ -114,7 +148,7 @@ def _status(path: str) -> os.stat_result:
 
 def _look(raw: sqlite3.Connection, path: str) -> int:
     try:
-        return schema.inspect(raw, path)
+        return 0 if _is_blank(raw) else schema.inspect(raw, path)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
@@ -122,6 +156,18 @@ def _look(raw: sqlite3.Connection, path: str) -> int:
             f"{path} is not a SQLite database, or is damaged ({error}); it was left as it is. "
             "Give the store another file name, or restore the file from a backup."
         ) from error
+
+
+def _is_blank(raw: sqlite3.Connection) -> bool:
+    """Whether it is the first page of a store and nothing more: what ``_migrate`` writes before the tables.
+
+    Other people's databases are not made for incremental vacuum before anything is in them; the stump of one has no
+    page at all.
+    """
+    if not schema.is_empty(raw):
+        return False
+    said = [raw.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "user_version", "auto_vacuum")]
+    return said == [1, 0, 2]
 
 
 def _create(path: str, token: str, create: bool) -> None:
@@ -155,10 +201,15 @@ def _into_place(fresh: str, path: str) -> None:
     try:
         os.link(fresh, path)
     except FileExistsError:
-        return  # another process was faster; its store is as good
+        pass  # another process was faster; its store is as good, but its name may not be safe yet
     except OSError:  # a file system without links: the same, a little less atomically
         if not os.path.lexists(path):
             os.rename(fresh, path)
+    _sync_directory(path)
+
+
+def _sync_directory(path: str) -> None:
+    """Make sure that a power loss undoes nothing of what happened to names beside this one."""
     directory = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -175,16 +226,51 @@ def _fill(path: str, create: bool) -> None:
             f"{path} is empty, but a store is expected there. Restore it from a backup; to begin with an empty one, "
             f"remove {path}, {path}-wal and {sessions_directory(path)}, and allow create."
         )
-    if os.path.islink(path):
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
         raise InvalidInput(f"{path} is a symbolic link; no store is created through one. Give the path itself.")
+    if status.st_nlink > 1 or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
+        raise InvalidInput(
+            f"{path} is an empty file that has another name too, or belongs to another user, who could read what is "
+            "stored. Remove it, or give the store another path."
+        )
     os.chmod(path, 0o600)
     _migrate(path)
+
+
+def _was_being_filled(path: str) -> bool:
+    """Whether a rollback journal beside the file belongs to a fill of ours, rather than to somebody's own database.
+
+    It does if the database is ours already, since a store of ours has such a journal at no other time; and if there was
+    nothing in the database before: it had no page, or the first alone, and a table takes a second one.
+    """
+    try:
+        with open(path, "rb") as database, open(path + "-journal", "rb") as journal:
+            head, before = database.read(_HEAD_BYTES), journal.read(_HEAD_BYTES)
+            size = os.fstat(database.fileno()).st_size
+    except OSError:
+        return False
+    if head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
+        return True
+    if before[:8] == _JOURNAL_MAGIC:
+        return int.from_bytes(before[16:20], "big") <= 1
+    return size == int.from_bytes(head[16:18], "big")  # a journal that was never begun: the file is as it was before
+
+
+def _roll_back(path: str) -> None:
+    """Have SQLite take back what was cut: it does so for whoever reads and may write."""
+    raw = _open(path, "rw")
+    try:
+        raw.execute("PRAGMA schema_version").fetchone()
+    finally:
+        raw.close()
 
 
 def _migrate(path: str) -> None:
     raw = _open(path, "rw")
     try:
         raw.execute("PRAGMA synchronous = FULL")
+        raw.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heard in a fresh file only: what is purged can be given back
         schema.migrate(raw, path)
         raw.execute("PRAGMA journal_mode = WAL")
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from typing import Final, final
@@ -35,6 +36,15 @@ def _lock(fd: int) -> bool:
     return True
 
 
+def _is_ours(directory: str) -> bool:
+    """Whether a directory of locks is one that nobody else can have put there: what lies in it proves deaths."""
+    try:
+        status = os.lstat(directory)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and (sys.platform == "win32" or os.geteuid() in (0, status.st_uid))
+
+
 def _is_at(fd: int, path: str) -> bool:
     """Whether the file at this path is still the one that was opened."""
     try:
@@ -50,7 +60,7 @@ def probe(directory: str, session: SessionId) -> int | None:
     A file that is missing proves nothing: a store that is closed takes its files away and leaves the lease standing.
     The caller keeps the descriptor until it has acted on the proof, then hands it to ``forget``.
     """
-    return _proof(_file(directory, session))
+    return _proof(_file(directory, session)) if _is_ours(directory) else None
 
 
 def _proof(path: str) -> int | None:
@@ -91,6 +101,8 @@ def sweep(directory: str, keep: Iterable[SessionId]) -> None:
         keep: Sessions whose death is still to be proven.
     """
     kept = {_file(directory, session) for session in keep}
+    if not _is_ours(directory):
+        return  # the locks behind a planted link are those of others
     try:
         paths = [entry.path for entry in os.scandir(directory) if entry.name.endswith(".lock")]
     except OSError:
@@ -126,8 +138,10 @@ class SessionLocks:
         path = _file(directory, session)
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
-            if os.path.islink(directory):
+            if not _is_ours(directory):
                 return None
+            if stat.S_IMODE(os.stat(directory).st_mode) & 0o077:
+                os.chmod(directory, 0o700)
             fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
         except OSError:
             return None

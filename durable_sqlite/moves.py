@@ -64,11 +64,15 @@ def move(raw: sqlite3.Connection, row: Row, asked: Commit, now: float, *, stands
             _continue_as(raw, row, next, now)
         case Rewound() as order:
             _rewind(raw, row, order)
-        case Closed():
+        case Closed(keep_seconds):
             row.closing = 0
             if row.ended:
                 row.owner = None
-            row.save(raw)
+            if row.ended_at is not None and row.expires_at is None and keep_seconds is not None:
+                row.expires_at = row.ended_at + keep_seconds
+                row.save_all(raw)
+            else:
+                row.save(raw)
         case _ as never:
             assert_never(never)
 

@@ -28,6 +28,7 @@ from durable.store import (
     RunPage,
     RunQuery,
     RunRecord,
+    RunStatus,
     Sent,
     SessionId,
     SessionRecord,
@@ -228,7 +229,20 @@ class SqliteStore:
         return await self._database.read(lambda raw: sessions.list_all(raw, now, hub.idle, is_dead))
 
     async def purge(self, query: PurgeQuery) -> int:
-        return await self._database.write(lambda raw, now: upkeep.purge(raw, query, now))
+        purged = await self._database.write(lambda raw, now: upkeep.purge(raw, query, now))
+        if purged:
+            await self._database.run_writer(upkeep.wipe_log)
+        return purged
+
+    async def purgeable(self, query: PurgeQuery) -> Mapping[RunStatus, int]:
+        now = await self.now()
+        return await self._database.read(lambda raw: upkeep.purgeable(raw, query, now))
+
+    async def shrink(self, bytes_max: int) -> int:
+        freed = await self._database.write(lambda raw, now: upkeep.shrink(raw, bytes_max))
+        if freed:
+            await self._database.run_writer(upkeep.fold)
+        return freed
 
     async def check(self) -> Sequence[str]:
         return await self._database.read(upkeep.check)

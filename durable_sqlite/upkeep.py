@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from typing import Any, Final
 
 from durable.store import PurgeQuery, RunStatus
 
-__all__ = ["check", "purge", "stats"]
+__all__ = ["check", "fold", "purge", "purgeable", "shrink", "stats", "wipe_log"]
 
 # Rows that one purge deletes before it stops early, so that it does not hold up the writers for long.
 _ROWS_MAX: Final = 50_000
@@ -20,19 +21,18 @@ _WHAT: Final = (
     "AND (:statuses = '[]' OR r.status IN (SELECT value FROM json_each(:statuses))) "
 )
 _SELECT: Final = "SELECT r.key, r.epoch FROM "
+_COUNT: Final = "SELECT r.status, count(*) FROM "
+_FROM_RUNS: Final = "json_each(:runs) w CROSS JOIN runs r INDEXED BY runs_id ON r.id = w.value WHERE" + _WHAT
+_FROM_EXPIRY: Final = "runs r INDEXED BY runs_expiring WHERE r.expires_at <= :now AND" + _WHAT
+_FROM_END: Final = "runs r INDEXED BY runs_closed WHERE" + _WHAT
 _BY_END: Final = " ORDER BY r.ended_at, r.key LIMIT :limit"
-BY_RUN: Final = "".join(
-    (_SELECT, "json_each(:runs) w CROSS JOIN runs r INDEXED BY runs_id ON r.id = w.value WHERE", _WHAT, _BY_END)
-)
-BY_EXPIRY: Final = "".join(
-    (
-        _SELECT,
-        "runs r INDEXED BY runs_expiring WHERE r.expires_at <= :now AND",
-        _WHAT,
-        " ORDER BY r.expires_at LIMIT :limit",
-    )
-)
-BY_END: Final = "".join((_SELECT, "runs r INDEXED BY runs_closed WHERE", _WHAT, _BY_END))
+_BY_STATUS: Final = " GROUP BY r.status"
+BY_RUN: Final = _SELECT + _FROM_RUNS + _BY_END
+BY_EXPIRY: Final = _SELECT + _FROM_EXPIRY + " ORDER BY r.expires_at LIMIT :limit"
+BY_END: Final = _SELECT + _FROM_END + _BY_END
+COUNT_BY_RUN: Final = _COUNT + _FROM_RUNS + _BY_STATUS
+COUNT_BY_EXPIRY: Final = _COUNT + _FROM_EXPIRY + _BY_STATUS
+COUNT_BY_END: Final = _COUNT + _FROM_END + _BY_STATUS
 
 _DELETE: Final = (
     "DELETE FROM journal WHERE run = ?",
@@ -53,25 +53,11 @@ _DELETE: Final = (
 
 def purge(raw: sqlite3.Connection, query: PurgeQuery, now: float) -> int:
     """See ``Store.purge``; fewer than the limit at a time if they are large."""
-    if query.runs:
-        statement = BY_RUN
-    elif query.expired:
-        statement = BY_EXPIRY
-    else:
-        statement = BY_END
-    parameters: dict[str, Any] = {
-        "ended_before": float("inf") if query.ended_before is None else query.ended_before,
-        "expired": int(query.expired),
-        "now": now,
-        "workflow": query.workflow,
-        "statuses": json.dumps([str(status) for status in query.statuses]),
-        "runs": json.dumps(sorted(set(query.runs))),
-        "limit": max(0, query.limit),
-    }
+    statement = BY_RUN if query.runs else BY_EXPIRY if query.expired else BY_END
     purged = 0
     changes = raw.total_changes
     highest = 0
-    for key, epoch in raw.execute(statement, parameters).fetchall():
+    for key, epoch in raw.execute(statement, _parameters(query, now)).fetchall():
         highest = max(highest, epoch)
         for delete in _DELETE:
             raw.execute(delete, (key,))
@@ -81,6 +67,49 @@ def purge(raw: sqlite3.Connection, query: PurgeQuery, now: float) -> int:
     if purged:
         raw.execute("UPDATE tide SET epochs_purged = max(epochs_purged, ?) WHERE one = 1", (highest,))
     return purged
+
+
+def _parameters(query: PurgeQuery, now: float) -> dict[str, Any]:
+    return {
+        "ended_before": float("inf") if query.ended_before is None else query.ended_before,
+        "expired": int(query.expired),
+        "now": now,
+        "workflow": query.workflow,
+        "statuses": json.dumps([str(status) for status in query.statuses]),
+        "runs": json.dumps(sorted(set(query.runs))),
+        "limit": max(0, query.limit),
+    }
+
+
+def purgeable(raw: sqlite3.Connection, query: PurgeQuery, now: float) -> dict[RunStatus, int]:
+    """See ``Upkeep.purgeable``."""
+    statement = COUNT_BY_RUN if query.runs else COUNT_BY_EXPIRY if query.expired else COUNT_BY_END
+    return {RunStatus(status): runs for status, runs in raw.execute(statement, _parameters(query, now))}
+
+
+def shrink(raw: sqlite3.Connection, bytes_max: int) -> int:
+    """See ``Upkeep.shrink``; 0 for a file that was made without room for it (``PRAGMA auto_vacuum``)."""
+    (size,) = raw.execute("PRAGMA page_size").fetchone()
+    (before,) = raw.execute("PRAGMA page_count").fetchone()
+    (free,) = raw.execute("PRAGMA freelist_count").fetchone()
+    for _ in range(min(free, max(1, bytes_max // size))):
+        raw.execute("PRAGMA incremental_vacuum(1)")  # page by page: the driver leaves it after the first one anyway
+    (after,) = raw.execute("PRAGMA page_count").fetchone()
+    return int((before - after) * size)
+
+
+def wipe_log(raw: sqlite3.Connection) -> None:
+    """Put the log into the database and cut it to nothing: until then it still holds what was purged.
+
+    Nobody is waited for: while others read or write, it is left to the next purge or the last close.
+    """
+    with contextlib.suppress(sqlite3.OperationalError):
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def fold(raw: sqlite3.Connection) -> None:
+    """Put the log into the database, as far as readers let it: only then does the file become as short as it says."""
+    raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 _CHECKS: Final = (

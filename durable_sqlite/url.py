@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from durable.errors import InvalidInput
+from durable.store import shown_url
 
 __all__ = ["Target", "parse"]
 
@@ -86,4 +87,4 @@ def _options(url: str, query: str) -> dict[str, str]:
 
 
 def _refused(url: str, why: str) -> InvalidInput:
-    return InvalidInput(f"The store URL {url[:200]!r} is refused: {why}.")
+    return InvalidInput(f"The store URL {shown_url(url)[:200]!r} is refused: {why}.")

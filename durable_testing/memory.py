@@ -29,6 +29,7 @@ from durable.store import (
     RunPage,
     RunQuery,
     RunRecord,
+    RunStatus,
     Sent,
     SessionId,
     SessionRecord,
@@ -207,6 +208,13 @@ class MemoryStore:
     async def purge(self, query: PurgeQuery) -> int:
         with self._lock:
             return _reads.purge(self._state, query, self._clock.now())
+
+    async def purgeable(self, query: PurgeQuery) -> Mapping[RunStatus, int]:
+        with self._lock:
+            return _reads.counted(self._state, query, self._clock.now())
+
+    async def shrink(self, bytes_max: int) -> int:
+        return 0  # what is deleted is gone
 
     async def check(self) -> Sequence[str]:
         with self._lock:

@@ -14,13 +14,13 @@ from durable._core.state import MISSING, Call, CallFuture, RunState
 from durable._model.entries import Settled
 from durable._model.runs import NewRun
 from durable.codec import Codec, ValueType, load_error
+from durable.codec.exceptions import readable
 from durable.errors import InvalidInput
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 __all__ = ["ChildSpec", "Scope", "SignalSpec", "StepCall", "StepSpec", "Tracker", "current_tracker"]
-
 
 @final
 @dataclass(slots=True)
@@ -168,7 +168,7 @@ def why_unreadable(codec: Codec, call: Call, payload: bytes) -> str | None:
     try:
         spec.value_type.load(codec.open(payload), f"signal {call.name!r}")
     except Exception as error:
-        return str(error)[:500]
+        return readable(str(error))[:500]
     return None
 
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from durable._author import parallel
 from durable._author.calls import ChildSpec, Scope, SignalSpec, StepCall, StepSpec, fitting, read_step, unfitting
 from durable._author.definitions import (
+    LIST_BYTES,
     UNSET,
     Effect,
     Signal,
@@ -25,6 +26,7 @@ from durable._author.definitions import (
     check_effect,
     step_workflow_name,
 )
+from durable._author.logs import REDACTING, logger
 from durable._author.outcomes import result_of
 from durable._author.saga import Saga
 from durable._core.identity import child_id, command_id, derived_id
@@ -37,6 +39,7 @@ from durable._model.ids import CallId, RunId, check_name
 from durable._model.messages import Message, MessageKind
 from durable._model.retry import NO_RETRY, Retry
 from durable._model.runs import NewRun, Parent
+from durable._model.shown import shown
 from durable.codec import Arguments, ValueType, digest, load_error
 from durable.errors import InvalidInput, RunFailed, WorkflowCodeError
 
@@ -71,7 +74,8 @@ class RunLogger(logging.Logger):
 
     def __init__(self, state: RunState) -> None:
         super().__init__("durable.run")
-        self.parent = logging.getLogger("durable.run")
+        self.parent = logger("durable.run")
+        self.addFilter(REDACTING)
         self._state = state
 
     def isEnabledFor(self, level: int) -> bool:
@@ -160,7 +164,7 @@ class Context:
         if isinstance(fn, str):
             return self._inline_step(fn, *args, **kwargs)
         raise WorkflowCodeError(
-            f"ctx.step takes a function decorated with @step, or a name and a function, not {fn!r}. "
+            f"ctx.step takes a function decorated with @step, or a name and a function, not {shown(fn)}. "
             f'Decorate it, or write ctx.step("{getattr(fn, "__name__", "name")}", lambda: ...).'
         )
 
@@ -187,9 +191,9 @@ class Context:
         effect: Effect = "at_least_once",
         type: Any = Any,
     ) -> StepCall[Any]:
-        check_name("step name", name)
+        name = check_name("step name", name)
         if not callable(fn):
-            raise WorkflowCodeError(f"ctx.step({name!r}, ...) needs a function without parameters, not {fn!r}.")
+            raise WorkflowCodeError(f"ctx.step({name!r}, ...) needs a function without parameters, not {shown(fn)}.")
         if isinstance(fn, Step):
             fn = fn.fn
         policy = StepPolicy(
@@ -225,7 +229,7 @@ class Context:
             RunConflict: A run with the chosen id exists and is not this call's.
         """
         if not isinstance(workflow, Workflow):
-            raise WorkflowCodeError(f"ctx.child takes a function decorated with @workflow, not {workflow!r}.")
+            raise WorkflowCodeError(f"ctx.child takes a function decorated with @workflow, not {shown(workflow)}.")
         raw = workflow.arguments.dump(args, kwargs, f"workflow {workflow.name!r}")
         return self._child_call(workflow, workflow.version, workflow.name, raw, workflow.queue, None)
 
@@ -241,13 +245,13 @@ class Context:
         """A child run; with a step's ``policy`` it stands for that step, whose own exceptions it raises."""
         scope, state, facts = self._scope, self._state, self._state.facts
         identity = state.identify("child", name)
-        chosen_id = workflow.child_id
+        chosen_id, framing = workflow.child_id, 0 if policy is None else LIST_BYTES
         run = NewRun(
             RunId(chosen_id) if chosen_id is not None else child_id(facts.run, facts.generation, identity),
             workflow.name,
             version,
             queue or scope.queue,
-            scope.codec.seal(raw, f"input of child workflow {workflow.name!r}"),
+            scope.codec.seal(raw, f"input of child workflow {workflow.name!r}", framing=framing),
             digest(workflow.name, raw),
             derived_id(facts.seed, identity) + derived_id(identity, facts.seed)[:8],
             scope.priority,
@@ -295,8 +299,9 @@ class Context:
         if not self._state.in_main_task:
             raise WorkflowCodeError("continue_as is legal only in the workflow's main task, not in one it has created.")
         if not isinstance(workflow, Workflow):
-            raise WorkflowCodeError(f"continue_as takes a function decorated with @workflow, not {workflow!r}.")
-        return Continue(workflow, workflow.arguments.dump(args, kwargs, f"workflow {workflow.name!r}"))
+            raise WorkflowCodeError(f"continue_as takes a function decorated with @workflow, not {shown(workflow)}.")
+        raw = workflow.arguments.dump(args, kwargs, f"workflow {workflow.name!r}")
+        return Continue(workflow, self._scope.codec.check(raw, f"input of workflow {workflow.name!r}"))
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -477,14 +482,15 @@ class Context:
 
     def set(self, key: str, value: Json, /) -> None:
         """Publish a value; ``handle.values()`` reads it, without a worker."""
-        raw = _JSON.dump(value, f"value {key!r}")
-        self._state.fire(SetValue(check_name("value key", key), self._scope.codec.seal(raw, f"value {key!r}")))
+        key = check_name("value key", key)
+        what = f"value {key!r}"
+        self._state.fire(SetValue(key, self._scope.codec.seal(_JSON.dump(value, what), what)))
 
     def emit(self, stream: str, item: Json, /) -> None:
         """Append an item to a durable stream; ``handle.stream(name)`` reads it from any offset. Exactly once."""
-        raw = _JSON.dump(item, f"item of stream {stream!r}")
-        sealed = self._scope.codec.seal(raw, f"item of stream {stream!r}")
-        self._state.fire(EmitItem(check_name("stream name", stream), sealed))
+        stream = check_name("stream name", stream)
+        what = f"item of stream {stream!r}"
+        self._state.fire(EmitItem(stream, self._scope.codec.seal(_JSON.dump(item, what), what)))
 
     def patched(self, change: str, /) -> bool:
         """Guard a deliberate change: True for runs that reach it for the first time with the new code."""

@@ -22,7 +22,9 @@ from durable._author.definitions import (
 from durable._model import defaults
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import check_name
+from durable._model.retention import Retention, retention_of
 from durable._model.retry import NO_RETRY, Retry
+from durable._model.shown import shown
 from durable.errors import InvalidInput
 
 P = ParamSpec("P")
@@ -65,6 +67,7 @@ def step(
     check: Callable[[str], Any] | None = None,
     on_unknown: OnUnknown = "block",
     record_input: bool = False,
+    retention: Duration | Retention | None = None,
 ) -> StepDecorator: ...
 def step(
     fn: Any = None,
@@ -82,6 +85,7 @@ def step(
     check: Callable[[str], Any] | None = None,
     on_unknown: OnUnknown = "block",
     record_input: bool = False,
+    retention: Duration | Retention | None = None,
 ) -> Any:
     """Declare a step: a function with effects, whose outcome is journaled and never repeated once committed.
 
@@ -102,6 +106,7 @@ def step(
             ``Unknown()`` after a crash in the middle.
         on_unknown: ``"block"`` (default), or ``"raise"``: raise ``StepInterrupted`` in the workflow.
         record_input: Keep the arguments in the store, for people to see; by default only their fingerprint is.
+        retention: Of the child run that carries it out, if it has a ``queue=``; as for ``workflow``.
 
     Raises:
         InvalidInput: A ``ValueError``: an option has no sense.
@@ -118,15 +123,16 @@ def step(
         check=check,
         on_unknown=on_unknown,
         record_input=record_input,
+        retention=retention_of(retention, "step retention"),
     )
     if name is not None:
         check_name("step name", name)
 
     def decorate(function: Any) -> Any:
         if not callable(function):
-            raise InvalidInput(f"@step decorates a function, not {function!r}.")
+            raise InvalidInput(f"@step decorates a function, not {shown(function)}.")
         is_async = inspect.iscoroutinefunction(function)
-        step_name = name or function.__name__
+        step_name = check_name("step name", name or getattr(function, "__name__", None))
         check_effect(policy, is_async, step_name)
         return (AsyncStep if is_async else SyncStep)(function, step_name, policy)
 
@@ -145,7 +151,7 @@ def workflow(
     timeout: Duration | None = None,
     key: Callable[..., str] | None = None,
     concurrency: int | None = None,
-    retention: Duration | None = None,
+    retention: Duration | Retention | None = None,
     replay: Literal["strict", "tolerant"] = "strict",
 ) -> WorkflowDecorator: ...
 def workflow(
@@ -157,7 +163,7 @@ def workflow(
     timeout: Duration | None = None,
     key: Callable[..., str] | None = None,
     concurrency: int | None = None,
-    retention: Duration | None = None,
+    retention: Duration | Retention | None = None,
     replay: Literal["strict", "tolerant"] = "strict",
 ) -> Any:
     """Declare a workflow: an ``async def`` whose first parameter is a ``Context``.
@@ -169,7 +175,8 @@ def workflow(
         timeout: Of the whole run: it is cancelled, may clean up, and ends ``failed`` with ``TimeoutError``.
         key: Makes the run id from the arguments (``"{name}-{key}"``) where the starter gives none.
         concurrency: Runs of this workflow that execute at once in one worker process.
-        retention: Ended runs are purged this long after their end; by default they are kept.
+        retention: Ended runs are purged this long after their end, or, with a ``Retention``, as long as their status
+            says; by default they are kept.
         replay: ``"strict"`` (default): any disagreement between journal and code blocks the run. ``"tolerant"``:
             additions, insertions and deletions of calls go through; changed arguments stay an error.
 
@@ -189,7 +196,7 @@ def workflow(
         timeout=None if timeout is None else seconds_of(timeout, "workflow timeout"),
         key=key,
         concurrency=concurrency,
-        retention=None if retention is None else seconds_of(retention, "workflow retention"),
+        retention=retention_of(retention, "workflow retention"),
         replay=replay,
     )
     pinned = defaults.VERSION if version is None else check_name("workflow version", version)
@@ -202,7 +209,8 @@ def workflow(
 
 def _workflow(fn: Any, name: str, version: str, policy: WorkflowPolicy) -> Workflow[Any, Any]:
     if not inspect.iscoroutinefunction(fn):
-        raise InvalidInput(f"@workflow decorates an `async def` that takes a Context, not {fn!r}.")
+        raise InvalidInput(f"@workflow decorates an `async def` that takes a Context, not {shown(fn)}.")
+    name = check_name("workflow name", name)
     parameters = list(inspect.signature(fn).parameters.values())
     if not parameters or parameters[0].kind not in (
         inspect.Parameter.POSITIONAL_ONLY,

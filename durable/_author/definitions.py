@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, cast, final
 from durable._core.primitives import in_workflow
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import check_name
+from durable._model.retention import Retention
 from durable._model.retry import NO_RETRY, Retry
 from durable._model.runs import OnParentClose
 from durable.codec import Arguments, ValueType
@@ -25,6 +26,7 @@ RunIn = Literal["loop", "thread", "process"]
 OnUnknown = Literal["block", "raise"]
 
 __all__ = [
+    "LIST_BYTES",
     "AsyncStep",
     "Done",
     "Invocation",
@@ -39,6 +41,9 @@ __all__ = [
 ]
 
 UNSET: Final[Any] = object()
+
+LIST_BYTES: Final = len(b"[]")
+"""What a step's arguments may be over the limit: what one step returns, another (its undo) can be given."""
 
 
 @final
@@ -77,6 +82,7 @@ class StepPolicy:
     on_unknown: OnUnknown = "block"
     key: str | None = None
     record_input: bool = False
+    retention: Retention = Retention()
 
 
 class Step(Generic[P, R_co]):
@@ -217,7 +223,7 @@ class WorkflowPolicy:
     timeout: float | None = None
     key: Callable[..., str] | None = None
     concurrency: int | None = None
-    retention: float | None = None
+    retention: Retention = Retention()
     replay: Literal["strict", "tolerant"] = "strict"
 
 

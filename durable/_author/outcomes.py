@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from durable.codec import ValueType, load_error
+from durable.codec.exceptions import text_of
 from durable.errors import Corrupt, RunCancelled, RunFailed
 
 Kind = Literal["completed", "failed", "cancelled"]
 
-__all__ = ["Kind", "cancelled", "completed", "failed", "read", "result_of"]
+__all__ = ["COMPLETED", "Kind", "cancelled", "completed", "failed", "read", "reason_of", "result_of"]
+
+
+COMPLETED: Final = b"completed\n"
 
 
 def completed(raw: bytes) -> bytes:
     """A result."""
-    return b"completed\n" + raw
+    return COMPLETED + raw
 
 
 def failed(raw_error: bytes) -> bytes:
@@ -53,8 +57,15 @@ def result_of(raw: bytes, run: str, kind_of_result: ValueType[Any]) -> Any:
     if kind == "completed":
         return kind_of_result.load(rest, f"result of run {run}")
     if kind == "cancelled":
-        reason = str(json.loads(rest)) if rest else ""
+        reason = reason_of(rest)
         raise RunCancelled(f"Run {run} was cancelled" + (f": {reason}" if reason else "") + ".", run)
     cause = load_error(rest)
-    name = type(cause).__name__
-    raise RunFailed(f"Run {run} failed with {name}: {cause}", run) from cause
+    raise RunFailed(f"Run {run} failed with {type(cause).__name__}: {text_of(cause)}", run) from cause
+
+
+def reason_of(raw: bytes) -> str:
+    """The reason of a cancel as it was given; empty if there is none, or none that can be read."""
+    try:
+        return str(json.loads(raw)) if raw else ""
+    except (ValueError, RecursionError):
+        return ""

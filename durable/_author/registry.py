@@ -84,7 +84,8 @@ def _one_step_workflow(name: str, step: Step[..., Any]) -> Workflow[..., Any]:
     async def carry_out(ctx: Context, *args: Any, **kwargs: Any) -> Any:
         return await ctx.local_step(step, *args, **kwargs)
 
-    made: Workflow[..., Any] = Workflow(carry_out, name, defaults.VERSION, WorkflowPolicy(), arguments=step.arguments)
+    policy = WorkflowPolicy(retention=step.policy.retention)
+    made: Workflow[..., Any] = Workflow(carry_out, name, defaults.VERSION, policy, arguments=step.arguments)
     made.__wrapped__ = step.fn
     made.__module__, made.__qualname__ = step.__module__, step.__qualname__
     return made

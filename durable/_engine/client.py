@@ -14,12 +14,14 @@ from durable._core.identity import follows
 from durable._engine.closer import Completion, pack_on_complete
 from durable._engine.handle import Handle, RunSummary, summary
 from durable._engine.link import Link
+from durable._engine.retention import purging
 from durable._engine.sync import SyncClient
 from durable._model import defaults
 from durable._model.duration import Duration, due_seconds, seconds_of
 from durable._model.ids import RunId, check_name
 from durable._model.reads import PurgeQuery, RunQuery
 from durable._model.runs import Created, Creation, NewRun, RunStatus
+from durable._model.shown import shown
 from durable.clock import Clock, SystemClock
 from durable.codec import Codec, PayloadHook, ValueType, digest
 from durable.errors import InvalidInput, RunConflict, UnknownWorkflow
@@ -213,15 +215,7 @@ class Client:
             0.0 if delay is None else seconds_of(delay, "delay"),
             _labels(labels),
             None,
-            None
-            if on_complete is None
-            else pack_on_complete(
-                on_complete.name,
-                on_complete.version,
-                on_complete.queue or queue,
-                on_complete_context,
-                self.link.codec,
-            ),
+            None if on_complete is None else self._follower(on_complete, on_complete_context, queue),
             _replace_id(if_exists, request_id),
         )
         created = (await self.link.reach(lambda: self.link.store.create([new])))[0]
@@ -232,6 +226,11 @@ class Client:
         _check_conflict(new, created, if_exists)
         return Handle(self.link, new.id, workflow if isinstance(workflow, Workflow) else None)
 
+    def _follower(self, workflow: Workflow[[Completion], Any], context: Json, queue: str) -> bytes:
+        if not isinstance(workflow, Workflow):
+            raise InvalidInput(f"on_complete= takes a function decorated with @workflow, not {shown(workflow)}.")
+        return pack_on_complete(workflow.name, workflow.version, workflow.queue or queue, context, self.link.codec)
+
     async def _resolve(self, wf: Any, input: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         if isinstance(wf, Invocation):
             if input:
@@ -240,7 +239,9 @@ class Client:
         if isinstance(wf, Workflow):
             return wf, input, {}
         if not isinstance(wf, str):
-            raise InvalidInput(f"client.start takes a workflow, workflow.bind(...) or a registered name, not {wf!r}.")
+            raise InvalidInput(
+                f"client.start takes a workflow, workflow.bind(...) or a registered name, not {shown(wf)}."
+            )
         name = check_name("workflow name", wf)
         known = self.link.registry.get(name, None)
         if known is not None:
@@ -294,7 +295,9 @@ class Client:
         """
         query = _query(workflow, status, labels, created_after, created_before, parent, id_prefix, queue)
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= defaults.PAGE_SIZE_MAX:
-            raise InvalidInput(f"limit= is 1 to {defaults.PAGE_SIZE_MAX}, not {limit!r}.")
+            raise InvalidInput(f"limit= is 1 to {defaults.PAGE_SIZE_MAX}, not {shown(limit)}.")
+        if cursor is not None and not isinstance(cursor, str):
+            raise InvalidInput(f"The cursor {shown(cursor)} is not one of this store's; begin again without one.")
         page = await self.link.reach(lambda: self.link.store.list(query, limit, cursor))
         return RunList([summary(record) for record in page.runs], page.cursor)
 
@@ -352,13 +355,12 @@ class Client:
         if older_than is not None:
             edge = await self.link.reach(self.link.store.now) - seconds_of(older_than, "older_than")
             bound = edge if bound is None else min(bound, edge)
+        if isinstance(ids, str):
+            raise InvalidInput(f"ids= is a list of run ids, not {shown(ids)}.")
         query = PurgeQuery(
             bound, False, tuple(RunId(check_name("run id", i)) for i in ids), _name(workflow), _statuses(status), 100
         )
-        total = 0
-        while deleted := await self.link.reach(lambda: self.link.store.purge(query)):
-            total += deleted
-        return total
+        return sum([deleted async for deleted in purging(self.link, query)])
 
     @property
     def sync(self) -> SyncClient:
@@ -374,24 +376,26 @@ def _positional(workflow: Workflow[..., Any], input: tuple[Any, ...]) -> tuple[t
 
 def _priority(priority: int) -> int:
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > 1_000_000:
-        raise InvalidInput(f"priority= is a whole number up to a million either way, not {priority!r}.")
+        raise InvalidInput(f"priority= is a whole number up to a million either way, not {shown(priority)}.")
     return priority
 
 
 def _labels(labels: Mapping[str, str] | None) -> dict[str, str]:
-    checked = {} if labels is None else dict(labels)
-    for name, value in checked.items():
-        check_name("label name", name)
-        if not isinstance(value, str):
-            raise InvalidInput(f"The label {name!r} must be text, not {value!r}.")
-        if value != "":
-            check_name("label value", value)
+    if labels is not None and not isinstance(labels, Mapping):
+        raise InvalidInput(f"labels= is a mapping of names to texts, not {shown(labels)}.")
+    checked = {}
+    for name, value in ({} if labels is None else labels).items():
+        name = check_name("label name", name)
+        if not issubclass(type(value), str):
+            raise InvalidInput(f"The label {name!r} must be text, not {shown(value)}.")
+        text = str.__str__(value)
+        checked[name] = text if text == "" else check_name("label value", text)
     return checked
 
 
 def _replace_id(if_exists: str, request_id: str | None) -> str | None:
-    if if_exists not in ("attach", "reject", "replace"):
-        raise InvalidInput(f"if_exists= is 'attach', 'reject' or 'replace', not {if_exists!r}.")
+    if not isinstance(if_exists, str) or if_exists not in ("attach", "reject", "replace"):
+        raise InvalidInput(f"if_exists= is 'attach', 'reject' or 'replace', not {shown(if_exists)}.")
     if if_exists != "replace":
         return None
     if request_id is None:
@@ -415,15 +419,19 @@ def _check_conflict(new: NewRun, created: Created, if_exists: IfExists) -> None:
 
 
 def _name(workflow: str | Workflow[..., Any] | None) -> str | None:
-    return workflow.name if isinstance(workflow, Workflow) else workflow
+    return workflow.name if isinstance(workflow, Workflow) else _asked("workflow name", workflow)
+
+
+def _asked(what: str, text: str | None) -> str | None:
+    return None if text is None else check_name(what, text)
 
 
 def _statuses(status: Any) -> tuple[RunStatus, ...]:
-    given = () if status is None else (status,) if isinstance(status, str) else tuple(status)
     try:
+        given = () if status is None else (status,) if isinstance(status, str) else tuple(status)
         return tuple(RunStatus(one) for one in given)
-    except ValueError:
-        raise InvalidInput(f"{status!r} is not a status. They are: {', '.join(RunStatus)}.") from None
+    except Exception:  # an enum shows what it does not know, and that may refuse to be shown
+        raise InvalidInput(f"{shown(status)} is not a status. They are: {', '.join(RunStatus)}.") from None
 
 
 def _query(
@@ -442,7 +450,7 @@ def _query(
         _labels(labels),
         None if created_after is None else due_seconds(created_after),
         None if created_before is None else due_seconds(created_before),
-        None if parent is None else RunId(parent),
-        id_prefix,
-        queue,
+        None if parent is None else RunId(check_name("run id", parent)),
+        id_prefix if type(id_prefix) is str and id_prefix == "" else _asked("id prefix", id_prefix),
+        _asked("queue name", queue),
     )

@@ -18,7 +18,7 @@ from durable._model.ids import RunId
 from durable._model.reads import RunQuery
 from durable._model.runs import NewRun, Parent, RunRecord, RunStatus
 from durable.codec import Arguments, Codec, ValueType, digest, error_line
-from durable.errors import PayloadTooLarge
+from durable.errors import NotSerializable, PayloadTooLarge
 
 __all__ = ["Completion", "close", "pack_on_complete"]
 
@@ -85,7 +85,9 @@ async def close(runner: Runner, services: Services) -> bool:
         if cursor is None:
             break
     follower = await _follower(run, services)
-    answer = await runner.write(runner.next_commit(Closed(), children=follower))
+    # An end that the store itself has made (a terminate, the cancel of a run that had not begun) knows no retention.
+    keep = runner.workflow.policy.retention.keep_seconds(run.status) if run.ended else None
+    answer = await runner.write(runner.next_commit(Closed(keep), children=follower))
     return answer.at > 0.0
 
 
@@ -109,8 +111,8 @@ async def _follower(run: RunRecord, services: Services) -> tuple[NewRun, ...]:
     assert sealed is not None
     context = _JSON.load(codec.open(sealed_context), "on_complete_context")
     completion = _completion(run, codec.open(sealed), context)
-    raw = _COMPLETION.dump((completion,), {}, "completion")
-    if len(raw) > codec.payload_bytes_max:  # it is started all the same
+    raw = _packed(completion)
+    if raw is None or len(raw) > codec.payload_bytes_max:  # it is started all the same
         line = completion.error or "The result is too large to be handed on; read it from the run."
         raw = _COMPLETION.dump((replace(completion, result=None, error=line[:1000]),), {}, "completion")
     call = f"on_complete/{run.generation}"
@@ -129,10 +131,18 @@ async def _follower(run: RunRecord, services: Services) -> tuple[NewRun, ...]:
     )
 
 
+def _packed(completion: Completion) -> bytes | None:
+    """None if there is no room for the result's depth: an older release let deeper ones in."""
+    try:
+        return _COMPLETION.dump((completion,), {}, "completion")
+    except NotSerializable:
+        return None
+
+
 def _completion(run: RunRecord, raw: bytes, context: Any) -> Completion:
     kind, rest = outcomes.read(raw)
     if kind == "completed":
         return Completion(run.id, run.workflow, "success", _JSON.load(rest, "result"), None, context)
     if kind == "failed":
         return Completion(run.id, run.workflow, "error", None, error_line(rest), context)
-    return Completion(run.id, run.workflow, "canceled", None, str(json.loads(rest)), context)
+    return Completion(run.id, run.workflow, "canceled", None, outcomes.reason_of(rest), context)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Protocol, final
 
+from durable._author.logs import logger
 from durable._core.loop import HeldHooks
 from durable._engine.telling import Teller
 from durable._engine.weather import Weather
@@ -15,7 +15,7 @@ from durable.clock import Clock
 from durable.errors import StoreError
 from durable.store import Store
 
-_log = logging.getLogger("durable.worker")
+_log = logger("durable.worker")
 
 __all__ = ["Committer", "Writer"]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from durable._engine.client import Client
 from durable._model import defaults
+from durable._model.privacy import shown_url
 from durable.clock import Clock
 from durable.codec import PayloadHook
 from durable.errors import InvalidInput, MissingExtra, UnknownStore
@@ -51,21 +52,23 @@ def open_store(url: str | None = None, *, auth: Any = None, clock: Clock | None 
         raise InvalidInput(f"A store URL is text like 'sqlite:///orders.db', not {chosen!r}.")
     scheme, separator, _ = chosen.partition("://")
     if not separator or not scheme:
-        raise InvalidInput(f"{chosen!r} is not a store URL. Write it like 'sqlite:///orders.db' or 'memory://'.")
+        raise InvalidInput(
+            f"{shown_url(chosen)!r} is not a store URL. Write it like 'sqlite:///orders.db' or 'memory://'."
+        )
     from importlib.metadata import entry_points  # here, because it is slow to load and needed once
 
     found = {point.name: point for point in entry_points(group="durable.stores")}
     point = found.get(scheme)
     if point is None:
         if scheme in _EXTRAS:
-            raise MissingExtra(
-                f"The store {scheme}:// needs an optional part: pip install 'durable-engine[{_EXTRAS[scheme]}]'."
-            )
+            raise _missing(scheme)
         known = ", ".join(f"{name}://" for name in sorted(found)) or "none"
         raise UnknownStore(f"No adapter is installed for {scheme}:// (installed: {known}).")
     try:
         adapter = point.load()
     except ImportError as error:
+        if scheme in _EXTRAS:
+            raise _missing(scheme) from error
         raise MissingExtra(f"The adapter for {scheme}:// cannot be imported: {error}.") from error
     options: dict[str, Any] = {}
     if clock is not None:
@@ -76,3 +79,9 @@ def open_store(url: str | None = None, *, auth: Any = None, clock: Clock | None 
         options["auth"] = auth
     store: Store = adapter(chosen, **options)
     return store
+
+
+def _missing(scheme: str) -> MissingExtra:
+    return MissingExtra(
+        f"The store {scheme}:// needs an optional part: pip install 'durable-engine[{_EXTRAS[scheme]}]'."
+    )

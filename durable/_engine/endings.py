@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -20,6 +19,7 @@ from durable._model.retry import Failure, next_delay
 from durable._model.runs import RunRecord, RunStatus
 from durable.clock import Clock
 from durable.codec import Codec, dump_error, error_line
+from durable.codec.exceptions import line_of
 from durable.errors import DurableError, InvalidInput, NotSerializable, PayloadTooLarge
 
 __all__ = ["cancelled_outcome", "ending", "farewell", "program"]
@@ -51,18 +51,20 @@ def ending(state: RunState, claim: Claim, workflow: Workflow[..., Any], codec: C
     closing = state.children_started > 0 or run.on_complete is not None or run.generation > 1
 
     def ended(status: RunStatus, outcome: bytes, line: str | None) -> Ended:
-        return Ended(status, outcome, line, workflow.policy.retention, closing)
+        return Ended(status, outcome, line, workflow.policy.retention.keep_seconds(status), closing)
 
     if state.cancel_cause == "cancel":
         reason = _reason(state, codec)
-        return ended(RunStatus.CANCELLED, cancelled_outcome(codec, reason), reason)
+        return ended(RunStatus.CANCELLED, cancelled_outcome(codec, reason), line_of(reason))
     if state.cancel_cause == "timeout":
         error = _time_limit(workflow, error)
     if error is None:
         what = f"result of workflow {workflow.name!r}"
         try:
             raw, _ = workflow.arguments.result.round_trip(result, what)
-            return ended(RunStatus.COMPLETED, codec.seal(outcomes.completed(raw), what), None)
+            return ended(
+                RunStatus.COMPLETED, codec.seal(outcomes.completed(raw), what, framing=len(outcomes.COMPLETED)), None
+            )
         except (NotSerializable, PayloadTooLarge, InvalidInput) as problem:
             error = problem
     try:
@@ -110,7 +112,7 @@ def _time_limit(workflow: Workflow[..., Any], error: BaseException | None) -> Ti
 
 def _reason(state: RunState, codec: Codec) -> str:
     try:
-        return str(json.loads(codec.open(state.cancel_payload)))
+        return outcomes.reason_of(codec.open(state.cancel_payload))
     except (ValueError, DurableError):
         return ""
 

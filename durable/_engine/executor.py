@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, final
 
 from durable._author.calls import StepSpec
-from durable._author.definitions import Done, NotDone
+from durable._author.definitions import LIST_BYTES, Done, NotDone
+from durable._author.logs import logger
 from durable._core.state import Call
 from durable._engine.attempts import Attempt, current_attempt
 from durable._engine.hooks import Hooks
@@ -24,7 +24,7 @@ from durable.errors import PayloadTooLarge, StepInterrupted
 
 __all__ = ["Executor", "Sink"]
 
-_log = logging.getLogger("durable.worker")
+_log = logger("durable.worker")
 AT_MOST_ONCE: Final = "at_most_once"
 
 
@@ -110,6 +110,7 @@ class Executor:
         spec: StepSpec = call.spec
         entry: Entry | None = None
         try:
+            self._check_size(spec, attempt.number)
             wait = sink.may_begin()
             if (
                 wait is not None
@@ -130,6 +131,15 @@ class Executor:
             entry = await self._sealing(lambda: self._judge(attempt, spec, failed))
         attempt.over = True
         sink.attempt_ended(attempt, None if attempt.dropped else entry)
+
+    def _check_size(self, spec: StepSpec, number: int) -> None:
+        """An outcome like any other: a journal in which they were accepted, under another limit, is replayed as it is.
+
+        Raises:
+            PayloadTooLarge: The arguments are over the limit; nothing of the step has happened.
+        """
+        if number == 1 and spec.raw is not None:
+            self._codec.check(spec.raw, f"arguments of step {spec.name!r}", framing=LIST_BYTES)
 
     async def _sealing(self, make: Callable[[], Entry]) -> Entry:
         """A payload hook that fails is weather: the attempt is over, and its outcome waits until it can be sealed."""
@@ -198,7 +208,7 @@ class Executor:
         if spec.is_async:
             return await spec.fn(*args, **kwargs)
         result = await self._in_thread(attempt, spec.fn, args, kwargs)
-        if inspect.isawaitable(result):
+        if hasattr(type(result), "__await__"):  # the type is asked, for a result may raise at every question
             result = await result
         return result
 

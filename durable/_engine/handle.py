@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar, overload
+from hashlib import blake2b
+from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
 
 from durable._author.definitions import Signal, Workflow
 from durable._author.outcomes import result_of
@@ -38,7 +39,9 @@ from durable._model.entries import AttemptBegun, CallKind, Entry, NotDone, Settl
 from durable._model.ids import MessageId, RunId, check_name
 from durable._model.messages import Message, MessageKind, Sent
 from durable._model.runs import NewRun, RunRecord, RunStatus, Wait, WaitKind
+from durable._model.shown import shown
 from durable.codec import ValueType, dump_error
+from durable.codec.exceptions import line_of
 from durable.errors import InvalidInput, RunConflict, RunEnded, RunNotFound, StoreFull
 
 R_co = TypeVar("R_co", covariant=True)
@@ -50,6 +53,10 @@ __all__ = ["Handle", "RunSummary", "Status", "summary"]
 
 _JSON: ValueType[Any] = ValueType.of(Any)
 _FOREVER = 1e18
+_OFFSET_MAX: Final = 2**63 - 1
+_LONG_ID_CHARS: Final = 240
+_TAKEN: Final = ("sig/", "cmd/", "result/", "cancel/", "pause/")
+"""How ids of messages begin that are not what a client has named, as it was named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +211,9 @@ class Handle(Generic[R_co]):
 
     async def stream(self, name: str, /, *, start: int = 0) -> AsyncIterator[Json]:
         """Items of a durable stream from offset ``start`` on, as they come; ends when the run has ended."""
-        check_name("stream name", name)
+        name = check_name("stream name", name)
+        if isinstance(start, bool) or not isinstance(start, int) or not 0 <= start <= _OFFSET_MAX:
+            raise InvalidInput(f"start= is an offset in the stream, 0 or more, not {shown(start)}.")
         link = self._link
         offset = start
         while True:
@@ -245,7 +254,7 @@ class Handle(Generic[R_co]):
         message_id = check_name("signal id", self._link.clock.token() if id is None else id)
         message = Message(
             RunId(self.id),
-            MessageId(f"sig/{message_id}") if len(message_id) < 240 else MessageId(message_id),
+            _message_id(message_id),
             MessageKind.SIGNAL,
             named.name,
             self._link.codec.seal(raw, f"signal {named.name!r}"),
@@ -266,13 +275,15 @@ class Handle(Generic[R_co]):
             RunEnded: It has completed or failed.
         """
         codec = self._link.codec
+        reason = _reason(reason, "cancel reason")
         payload = codec.seal(_JSON.dump(reason, "cancel reason"), "cancel reason")
-        answer = await self._control(Cancel(reason, payload, cancelled_outcome(codec, reason)))
+        answer = await self._control(Cancel(line_of(reason), payload, cancelled_outcome(codec, reason)))
         self._check(answer, "cancelled")
 
     async def terminate(self, reason: str = "") -> None:
         """End the run now, without its clean-up: status ``cancelled``, marked terminated."""
-        answer = await self._control(Terminate(reason, cancelled_outcome(self._link.codec, reason)))
+        reason = _reason(reason, "terminate reason")
+        answer = await self._control(Terminate(line_of(reason), cancelled_outcome(self._link.codec, reason)))
         self._check(answer, "terminated")
 
     async def pause(self) -> None:
@@ -299,6 +310,8 @@ class Handle(Generic[R_co]):
         """
         if (result is not ...) + (error is not None) + not_done != 1:
             raise InvalidInput("settle() takes exactly one of result=, error= and not_done=True.")
+        if error is not None and not isinstance(error, BaseException):
+            raise InvalidInput(f"settle(error=) takes an exception, not {shown(error)}.")
         record = await self._record()
         if record.status is not RunStatus.BLOCKED or record.blocked_kind != "unknown_outcome":
             raise InvalidInput(f"Run {self.id} is {record.status}; no call of it has an unknown outcome.")
@@ -336,9 +349,9 @@ class Handle(Generic[R_co]):
             InvalidInput: The journal has no such step.
             RunConflict: The new id is taken.
         """
+        new_id = RunId(check_name("run id", self._link.clock.token() if id is None else id))
         record = await self._record()
         order = await self._order(record, at)
-        new_id = RunId(check_name("run id", self._link.clock.token() if id is None else id))
         labels = {**record.labels, FORK_LABEL: self.id}
         new = NewRun(
             new_id,
@@ -376,7 +389,7 @@ class Handle(Generic[R_co]):
         cut = default_cut(entries, self._link.codec) if asked is None else find_cut(entries, asked, matches)
         if cut is None:
             known = ", ".join(dict.fromkeys(name_of(e.call) for e in entries if isinstance(e, Settled))) or "none"
-            raise InvalidInput(f"The journal of run {self.id} has no outcome of {asked!r}. It has: {known}.")
+            raise InvalidInput(f"The journal of run {self.id} has no outcome of {shown(asked)}. It has: {known}.")
         return Order(record.id, record.generation, cut)
 
     async def _control(self, verb: Verb) -> Controlled:
@@ -406,7 +419,7 @@ class Handle(Generic[R_co]):
         open_calls = sorted(
             {name_of(e.call) for e, _ in entries if isinstance(e, AttemptBegun) and e.call not in settled}
         )
-        raise InvalidInput(f"Run {self.id} does not wait for {call!r}. Open: {', '.join(open_calls) or 'none'}.")
+        raise InvalidInput(f"Run {self.id} does not wait for {shown(call)}. Open: {', '.join(open_calls) or 'none'}.")
 
     def _settlement(self, begun: AttemptBegun, result: Any, error: BaseException | None, not_done: bool) -> Entry:
         if not_done:
@@ -418,6 +431,24 @@ class Handle(Generic[R_co]):
         raw = ValueType.of(type(result) if result is not None else None).dump(result, "settle result")
         payload = codec.seal(raw, "settle result")
         return Settled(CallKind.STEP, begun.call, begun.fingerprint, True, payload, begun.attempt)
+
+
+def _message_id(given: str) -> MessageId:
+    """What a client names, kept apart from the ids of the engine's own messages; for ever the same of the same id."""
+    if len(given) < _LONG_ID_CHARS:
+        return MessageId(f"sig/{given}")
+    if given.startswith(_TAKEN):
+        return MessageId(f"sig#{blake2b(given.encode(), digest_size=32).hexdigest()}")
+    return MessageId(given)
+
+
+def _reason(given: object, what: str) -> str:
+    if not issubclass(type(given), str):
+        raise InvalidInput(f"A {what} is text, not {shown(given)}.")
+    text = str.__str__(cast(str, given))
+    if not text.isascii():
+        _JSON.dump(text, what)  # lone surrogates
+    return text
 
 
 def described(wait: Wait, now: float) -> str:

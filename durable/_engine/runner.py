@@ -5,13 +5,13 @@ Law: an outcome is durable before workflow code sees it; what the store has refu
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, assert_never, final
 
 from durable._author.calls import why_unreadable
 from durable._author.definitions import Workflow
+from durable._author.logs import logger
 from durable._core import plan
 from durable._core.inbox import Selection, select
 from durable._core.state import Call, RunState
@@ -68,11 +68,13 @@ from durable._model.ids import CallId, MessageId, RunId
 from durable._model.messages import InboxMessage
 from durable._model.runs import Created, Creation, NewRun, Wait
 from durable.codec import dump_error
+from durable.codec.exceptions import readable, text_of
+from durable.codec.redaction import redact
 from durable.errors import NonDeterminismError, RunConflict
 
 __all__ = ["Runner"]
 
-_log = logging.getLogger("durable.worker")
+_log = logger("durable.worker")
 _RUNNING: Final = Running()
 
 
@@ -247,14 +249,14 @@ class Runner:
             self._in_commit, self._pending = False, None
             self._block("non_determinism", str(error))
             return
-        _log.error("Run %s cannot go on: %s", self.id, error, exc_info=error)
+        _log.error("Run %s cannot go on: %s", self.id, text_of(error), exc_info=error)
         if isinstance(self._final, Blocked) and self._final.kind == "engine":
             self.drop()
             return
         self._in_commit = False
         self._pending = None
         self._outbox.clear()
-        self._block("engine", f"{type(error).__name__}: {error}")
+        self._block("engine", f"{type(error).__name__}: {text_of(error)}")
 
     def sweep(self, now: float) -> None:
         """Called ten times a second."""
@@ -501,8 +503,10 @@ class Runner:
         self._steps.drop_all()
         if self._state is not None:
             self._state.fired.clear()
+        reason = redact(reason)
+        reason = readable(reason)
         self._final = Blocked(kind, reason, call)
-        _log.warning(reason if kind == "non_determinism" else f"Run {self.id} is blocked: {reason}")
+        _log.warning("%s", reason if kind == "non_determinism" else f"Run {self.id} is blocked: {reason}")
         self._dirty()
 
     def _dirty(self) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from typing import Final, Literal, final
 
+from durable._author.logs import logger
 from durable._engine.stalls import Stalls
 from durable._model import defaults
 from durable._model.claims import WorkerSession
@@ -17,7 +17,7 @@ from durable.store import Store
 
 __all__ = ["Heartbeat", "Lease"]
 
-_log = logging.getLogger("durable.worker")
+_log = logger("durable.worker")
 _SLICE_SECONDS: Final = 0.5
 
 
@@ -53,6 +53,8 @@ class Heartbeat:
         mode: ``"thread"``; or ``"task"`` where one loop must see everything (a simulator).
         ticked: When the worker's loop last turned, in local monotonic seconds.
         stalls: Asked from the thread twice a second.
+        idle: Whether nothing is held, so that polls are sign of life enough. The first beat after that comes at once,
+            for the last poll may have asked for a longer lease.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Heartbeat:
         beat_seconds: float,
         stall_seconds: float = defaults.STALL_SECONDS,
         stalls: Stalls | None = None,
+        idle: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._session = session
@@ -81,9 +84,12 @@ class Heartbeat:
         self._stop: asyncio.Event | None = None
         self._stopped = False
         self._stalls = stalls
+        self._idle = idle
+        self._due = 0.0
 
     def start(self) -> None:
         """Begin to beat."""
+        self._due = self._clock.monotonic() + (0.0 if self._idle() else self._beat_seconds)
         if self._mode == "task":
             self._task = asyncio.get_running_loop().create_task(self._beat_as_task())
             return
@@ -105,7 +111,8 @@ class Heartbeat:
     async def _beat_as_task(self) -> None:
         while True:
             await self._clock.pause(self._beat_seconds)
-            await self._renew(self._store)
+            if not self._idle():
+                await self._renew(self._store)
 
     def _beat_in_thread(self) -> None:
         try:
@@ -120,7 +127,6 @@ class Heartbeat:
             return
         store = self._store.dedicated()
         opened = False
-        due = self._clock.monotonic() + self._beat_seconds
         try:
             while not self._stop.is_set():
                 try:
@@ -130,9 +136,12 @@ class Heartbeat:
                 if self._stalls is not None:
                     self._stalls.look()
                 now = self._clock.monotonic()
-                if now < due or self._stop.is_set():
+                if self._idle():
+                    self._due = now
                     continue
-                due = now + self._beat_seconds
+                if now < self._due or self._stop.is_set():
+                    continue
+                self._due = now + self._beat_seconds
                 if now - self._ticked() > self._stall_seconds:
                     _log.error(
                         "The worker's loop has not turned for %.0f s; the heartbeat stops.", now - self._ticked()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import traceback
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final, Protocol, final
 
+from durable._author.logs import logger
 from durable._engine import guard
 from durable._engine.attempts import Attempt, current_attempt
 from durable._model import defaults
@@ -18,7 +18,7 @@ from durable.clock import Clock
 
 __all__ = ["Stalls"]
 
-_log = logging.getLogger("durable.worker")
+_log = logger("durable.worker")
 _QUIET_SECONDS: Final = 60.0  # one warning about one culprit in so many
 _FRAMES: Final = 6
 

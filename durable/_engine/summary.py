@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from durable._author.calls import ChildSpec, StepSpec
+from durable._author.definitions import LIST_BYTES
 from durable._core import plan
 from durable._core.state import Call, RunState
 from durable._model.commits import Blocked, Part, Then
@@ -38,7 +39,7 @@ def recorded(state: RunState, entries: Sequence[Entry], codec: Codec) -> tuple[P
     for entry in entries:
         call = state.calls.get(entry.call) if isinstance(entry, Settled) and entry.kind is CallKind.STEP else None
         if call is not None and call.spec.policy.record_input and call.spec.raw is not None:
-            sealed = codec.seal(call.spec.raw, f"arguments of step {call.name!r}")
+            sealed = codec.seal(call.spec.raw, f"arguments of step {call.name!r}", framing=LIST_BYTES)
             parts[call.fingerprint] = Part(call.fingerprint, sealed)
     return tuple(parts.values())
 

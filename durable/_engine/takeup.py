@@ -23,6 +23,7 @@ from durable._model.entries import Entry, PatchMarked, decode_entry
 from durable._model.ids import RunId
 from durable._model.messages import InboxMessage, MessageKind
 from durable._model.runs import NewRun, RunRecord
+from durable.codec.exceptions import text_of
 from durable.errors import InvalidInput
 
 __all__ = [
@@ -128,7 +129,7 @@ async def what_became_of(call: Call, key: str, services: Services) -> Entry | Bl
     try:
         entry = await services.executor.check(call, key)
     except Exception as error:  # a check that fails cannot tell either
-        entry, doubt = None, f"; its check failed with {type(error).__name__}: {error}"
+        entry, doubt = None, f"; its check failed with {type(error).__name__}: {text_of(error)}"
     if entry is not None:
         return entry
     reason = (

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final, final
 
+from durable._author.logs import logger
 from durable._core.identity import name_of
 from durable._engine.attempts import Attempt
 from durable._engine.troubles import Reporter
@@ -51,8 +52,8 @@ from durable.observing import (
 
 __all__ = ["Teller", "tell_verb"]
 
-_log = logging.getLogger("durable.run")
-_worker_log = logging.getLogger("durable.worker")
+_log = logger("durable.run")
+_worker_log = logger("durable.worker")
 _PULSE_SECONDS: Final = 1.0
 _WAITS_SHOWN: Final = 3
 

@@ -13,6 +13,7 @@ from durable._core.why import ago, instant
 from durable._model.claims import WorkerSession
 from durable._model.runs import RunRecord, RunStatus
 from durable.clock import Clock
+from durable.codec.redaction import redact
 from durable.errors import StoreError
 from durable.store import Store
 
@@ -107,7 +108,7 @@ class Reporter:
     async def _put(self, error: StoreError, since: float, until: float | None) -> None:
         said = {
             "worker": self._session.name,
-            "error": f"{type(error).__name__}: {error}",
+            "error": redact(f"{type(error).__name__}: {error}"),
             "since": since,
             "until": until,
         }

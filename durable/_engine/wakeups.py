@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import math
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Final, final
 
+from durable._author.logs import logger
+from durable._engine.pace import rhythm_of
 from durable._engine.weather import Weather
-from durable._model import defaults
 from durable._model.ids import RunId
 from durable._model.runs import RunRecord, RunStatus
 from durable.clock import Clock
@@ -17,7 +18,8 @@ from durable.store import Store
 
 __all__ = ["Changes", "RunWatch"]
 
-_log = logging.getLogger("durable.client")
+_log = logger("durable.client")
+_WAITERS_MIN: Final = 64
 
 
 @final
@@ -28,8 +30,14 @@ class Changes:
         self._store = store
         self._clock = clock
         self._waiters: dict[asyncio.Future[None], None] = {}  # woken in the order in which they came
+        self._swept_at = _WAITERS_MIN
         self._task: asyncio.Task[None] | None = None
-        self.interval = defaults.POLL_SECONDS if store.hinted else defaults.POLL_UNHINTED_SECONDS
+        self._rhythm = rhythm_of(store)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between a client's looks when nothing hints; the store may hint at one time and not at another."""
+        return self._rhythm.look_seconds if self._store.hinted else self._rhythm.unhinted_seconds
 
     def start(self) -> None:
         """Begin to listen."""
@@ -53,6 +61,9 @@ class Changes:
     def future(self) -> asyncio.Future[None]:
         """Done at the next change. Take it before you look: what changes in between is not missed (B2)."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if len(self._waiters) >= self._swept_at:  # who gave up waiting is not to be kept until something changes
+            self._waiters = {waiter: None for waiter in self._waiters if not waiter.done()}
+            self._swept_at = max(_WAITERS_MIN, 2 * len(self._waiters))
         self._waiters[future] = None
         return future
 
@@ -119,6 +130,7 @@ class RunWatch:
                 futures.remove(future)
             if not futures:
                 self._waiting.pop(run, None)
+                self._told.discard(run)
 
     async def _watch(self) -> None:
         try:
@@ -130,25 +142,37 @@ class RunWatch:
                         future.set_exception(error)
 
     async def _watch_all(self) -> None:
+        whole_at = -math.inf
+        change = self._changes.future()
         while self._waiting:
-            change = self._changes.future()
             self._poke.clear()
             named, self._ended = self._ended, {}
-            await self._look([run for run in named if run in self._waiting] or list(self._waiting))
-            if self._ended:
-                continue
-            waits: list[asyncio.Future[Any]] = [
-                change,
-                asyncio.ensure_future(self._poke.wait()),
-                asyncio.ensure_future(self._clock.pause(self._changes.interval)),
-            ]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
+            runs = [run for run in named if run in self._waiting]
+            # What other processes end has no name here, and is not to wait until nothing else happens.
+            if not runs or self._clock.monotonic() - whole_at >= self._patience(change):
+                runs, whole_at = list(self._waiting), self._clock.monotonic()
+                change.cancel()
+                change = self._changes.future()
+            await self._look(runs)
             if not self._ended:
-                await self._clock.sleep(min(0.05, 0.0001 * len(self._waiting)))
+                await self._until_something(change)
+        change.cancel()
+
+    def _patience(self, change: asyncio.Future[None]) -> float:
+        """Seconds from one look at all runs to the next while others are being told of by name."""
+        return min(0.25, 0.001 * len(self._waiting)) if change.done() else self._changes.interval
+
+    async def _until_something(self, change: asyncio.Future[None]) -> None:
+        poked = asyncio.ensure_future(self._poke.wait())
+        timer = asyncio.ensure_future(self._clock.pause(self._changes.interval))
+        waits: list[asyncio.Future[Any]] = [change, poked, timer]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            poked.cancel()
+            timer.cancel()
+        if not self._ended:
+            await self._clock.sleep(min(0.05, 0.0001 * len(self._waiting)))
 
     async def _look(self, runs: Sequence[RunId]) -> None:
         for start in range(0, len(runs), 500):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, final
 
+from durable._author.logs import logger
 from durable.clock import Clock
 from durable.errors import Corrupt, StoreError
 
 T = TypeVar("T")
-_log = logging.getLogger("durable.store")
+_log = logger("durable.store")
 
 __all__ = ["Weather"]
 

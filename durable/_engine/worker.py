@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import os
 import signal
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, final
 
 from durable._author.definitions import Step, Workflow, WorkflowPolicy
+from durable._author.logs import logger
 from durable._author.registry import Registry
 from durable._core.state import RunState
 from durable._engine import closer, rewinder
@@ -24,7 +24,8 @@ from durable._engine.demand import Demand
 from durable._engine.executor import Executor
 from durable._engine.guard import activation
 from durable._engine.hooks import Hooks
-from durable._engine.retention import Retention
+from durable._engine.pace import Pace
+from durable._engine.retention import Purger
 from durable._engine.runner import Runner
 from durable._engine.services import Services, StoreTime
 from durable._engine.session import Heartbeat, Lease
@@ -42,7 +43,7 @@ from durable.observing import Observer
 
 __all__ = ["Worker"]
 
-_log = logging.getLogger("durable.worker")
+_log = logger("durable.worker")
 _CLOSING_PAUSE_SECONDS: Final = 30.0
 
 
@@ -106,7 +107,7 @@ class Worker:
             self.registry.add_step(step)
         self.queues = tuple(check_name("queue name", queue) for queue in queues)
         self._demand = Demand(self.registry, self.queues)
-        self.name = name or f"{socket.gethostname()}/{os.getpid()}"
+        self.name = check_name("worker name", name or f"{socket.gethostname()}/{os.getpid()}")
         self._client = client
         self._link = client.link
         self._concurrency = concurrency
@@ -215,6 +216,7 @@ class Worker:
         self._session = WorkerSession(
             SessionId(clock.token()), self.name, self._lease_seconds, self.registry.pairs(), self.queues
         )
+        pace = self._pace = Pace(store, self._session, self._poll_seconds, self._holds)
         self._time = StoreTime(clock)
         reporter = Reporter(store, clock, self._time.now, self._session)
         teller = self._teller = Teller(self.name, clock, self._link.codec, self._observer, reporter)
@@ -242,7 +244,7 @@ class Worker:
         beat_seconds = min(defaults.BEAT_SECONDS, self._lease_seconds / 3)
         mode, stalls = self._heartbeat_mode, Stalls(clock, lambda: self._ticked, lambda: list(self._held.values()))
         self._heartbeat = Heartbeat(
-            store, session, self._lease, clock, lambda: self._ticked, mode, beat_seconds, stalls=stalls
+            store, session, self._lease, clock, lambda: self._ticked, mode, beat_seconds, stalls=stalls, idle=pace.idle
         )
         self._heartbeat.start()
         loop = asyncio.get_running_loop()
@@ -250,7 +252,7 @@ class Worker:
             loop.create_task(self._committer.run(), name="durable-committer"),
             loop.create_task(self._poll_forever(), name="durable-poll"),
             loop.create_task(self._sweep_forever(), name="durable-sweep"),
-            loop.create_task(Retention(store, clock).run(), name="durable-retention"),
+            loop.create_task(Purger(store, clock, pace.rhythm.purge_seconds).run(), name="durable-retention"),
         ]
         for task in self._tasks:
             task.add_done_callback(_say_death)
@@ -309,10 +311,10 @@ class Worker:
         changes = self._link.changes
         while not self._stopping.is_set():
             change = changes.future()
-            want = self._want()
+            want, session = self._want(), self._pace.session()
             asked_at, began = self._link.clock.since_boot(), self._teller.moment()
             named = {held.run: held.epoch for held in want.held}
-            poll = await self._weather.through(lambda want=want: self._link.store.poll(self._session, want))  # type: ignore[misc]
+            poll = await self._weather.through(lambda: self._link.store.poll(session, want))  # noqa: B023 -- awaited here
             self._lease.renewed(asked_at)
             self._time.heard(poll.now)
             self._teller.polled(len(poll.claims), len(poll.lost), began)
@@ -324,8 +326,7 @@ class Worker:
 
     async def _rest(self, change: asyncio.Future[None], poll: Poll) -> None:
         """Until a hint, the next due time, room for more, or the time to look anyway. ``_stop`` cancels it."""
-        seconds = self._poll_seconds if self._poll_seconds is not None else self._link.changes.interval
-        seconds = min(seconds, self._lease_seconds / 3)
+        seconds = self._pace.rest_seconds()
         due, free = math.inf, self._free()
         if poll.next_due_at is not None and free > 0:
             due = max(poll.next_due_at - self._time.now(), 0.0) + defaults.LATE_SECONDS
@@ -338,6 +339,9 @@ class Worker:
         finally:
             for wait in waits:
                 wait.cancel()
+
+    def _holds(self) -> bool:
+        return bool(self._held) or self._lonely_waiting is not None
 
     def _want(self) -> Want:
         self._polls += 1

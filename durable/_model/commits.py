@@ -127,7 +127,14 @@ class Rewound:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The closing of children is done (for a live run: go on as Running; for an ended one: give it up)."""
+    """The closing of children is done (for a live run: go on as Running; for an ended one: give it up).
+
+    Attributes:
+        keep_seconds: Of an ended run whose end did not say so, because the store itself ended it: purgeable this long
+            after its end. None: kept until somebody purges.
+    """
+
+    keep_seconds: float | None = None
 
 
 Then = Running | Waiting | Released | Paused | Blocked | Ended | Continued | Rewound | Closed

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from durable._model.defaults import TIMER_SECONDS_MAX
+from durable._model.shown import shown
 from durable.errors import InvalidInput
 
 Duration = timedelta | float | str
@@ -29,7 +30,7 @@ def seconds_of(duration: Duration, what: str = "duration") -> float:
     if isinstance(duration, timedelta):
         seconds = duration.total_seconds()
     elif isinstance(duration, bool):
-        raise InvalidInput(f"A {what} is a number of seconds, a timedelta or text like '30s', not {duration!r}.")
+        raise InvalidInput(f"A {what} is a number of seconds, a timedelta or text like '30s', not {shown(duration)}.")
     elif isinstance(duration, int | float):
         try:
             seconds = float(duration)
@@ -38,12 +39,14 @@ def seconds_of(duration: Duration, what: str = "duration") -> float:
     elif isinstance(duration, str):
         text = duration.strip().lower()
         if not _TEXT.fullmatch(text):
-            raise InvalidInput(f"{duration!r} is not a {what}. Write it like '500ms', '30s', '15m', '48h' or '7d'.")
+            raise InvalidInput(
+                f"{shown(duration)} is not a {what}. Write it like '500ms', '30s', '15m', '48h' or '7d'."
+            )
         seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     else:
-        raise InvalidInput(f"A {what} is a number of seconds, a timedelta or text like '30s', not {duration!r}.")
+        raise InvalidInput(f"A {what} is a number of seconds, a timedelta or text like '30s', not {shown(duration)}.")
     if math.isnan(seconds) or seconds < 0 or seconds > TIMER_SECONDS_MAX:
-        raise InvalidInput(f"A {what} must lie between 0 and 100 years, not {duration!r}.")
+        raise InvalidInput(f"A {what} must lie between 0 and 100 years, not {shown(duration)}.")
     return seconds
 
 
@@ -54,7 +57,7 @@ def due_seconds(when: datetime) -> float:
         InvalidInput: A ``ValueError``: the datetime has no time zone, so it names no instant.
     """
     if not isinstance(when, datetime):
-        raise InvalidInput(f"An instant is a datetime with a time zone, not {when!r}.")
+        raise InvalidInput(f"An instant is a datetime with a time zone, not {shown(when)}.")
     if when.tzinfo is None or when.utcoffset() is None:
         raise InvalidInput(
             f"The datetime {when.isoformat()} has no time zone, so it names no instant. "

@@ -177,8 +177,10 @@ def decode_entry(data: bytes) -> Entry:
     try:
         line, _, payload = data.partition(b"\n")
         head = json.loads(line)
+        if type(head["k"]) is not str or type(head.get("c", "")) is not str or type(head.get("n", 0)) is not int:
+            raise TypeError("a field of another type")
         return _read(head, payload)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Corrupt(f"A journal entry cannot be read: {data[:80]!r}.") from error
 
 

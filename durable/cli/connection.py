@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from durable import Client, connect
+from durable import Client, connect, redact
 from durable.cli.failures import Exit, Failure
 from durable.cli.options import Settings
 from durable.cli.text import safe
+from durable.store import shown_url
 
 T = TypeVar("T")
 
@@ -20,10 +21,10 @@ __all__ = ["SafeFormatter", "log_to_stderr", "with_client"]
 
 
 class SafeFormatter(logging.Formatter):
-    """One line per line: what a user's data says cannot steer the terminal."""
+    """One line per line: what a user's data says cannot steer the terminal, and no record tells a secret."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(safe(line) for line in super().format(record).split("\n"))
+        return "\n".join(safe(line) for line in redact(super().format(record)).split("\n"))
 
 
 def log_to_stderr(settings: Settings) -> None:
@@ -81,7 +82,7 @@ def _must_exist(url: str) -> None:
     path = rest.partition("?")[0]
     if scheme == "sqlite" and path and not path.startswith(":") and not Path(path).exists():
         raise Failure(
-            f"There is no store {url}.",
+            f"There is no store {shown_url(url)}.",
             "Say where it is with --store or DURABLE_STORE; a worker or a start creates one.",
             Exit.UNREACHABLE,
         )

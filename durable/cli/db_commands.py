@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from dataclasses import replace
 
 import click
 
@@ -11,8 +12,9 @@ from durable.cli.connection import with_client
 from durable.cli.failures import Exit, Failure
 from durable.cli.options import Command, seconds, settings_of
 from durable.cli.output import Printer
+from durable.cli.sweep import Sweep
 from durable.cli.text import many
-from durable.store import PurgeQuery, RunStatus
+from durable.store import PurgeQuery, RunStatus, Store, Upkeep
 
 __all__ = ["check", "gc", "stats"]
 
@@ -75,11 +77,15 @@ def _figure(name: str, number: int) -> str:
     type=click.Choice(["completed", "failed", "cancelled"]),
     help="Of those, only this status; may be given several times.",
 )
+@click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
 @click.pass_context
-def gc(ctx: click.Context, *, older_than: str | None, workflow: str | None, status: tuple[Any, ...]) -> None:
-    """Delete ended runs with everything that belongs to them.
+def gc(
+    ctx: click.Context, *, older_than: str | None, workflow: str | None, status: tuple[str, ...], dry_run: bool
+) -> None:
+    """Delete ended runs with everything that belongs to them, and give the room back to the file system.
 
     Without --older-than only those past their workflow's own retention, which workers delete by themselves, too.
+    Workers may go on meanwhile. Interrupted, it leaves whole runs deleted and all others as they were.
     """
     settings = settings_of(ctx)
     printer = Printer(settings)
@@ -88,20 +94,46 @@ def gc(ctx: click.Context, *, older_than: str | None, workflow: str | None, stat
         raise click.UsageError("--workflow and --status need --older-than (0s for all).", ctx)
 
     async def work(client: Client) -> None:
-        expired = 0
-        while count := await client.store.purge(PurgeQuery(expired=True, limit=100)):
-            expired += count
+        edge = None if age is None else await client.store.now() - age
+        matching = PurgeQuery(edge, workflow=workflow, statuses=tuple(RunStatus(one) for one in status))
+        if dry_run:
+            await _foresee(client.store, printer, None if age is None else matching)
+            return
+        sweep = Sweep(client, printer)
+        expired = await sweep.purge(PurgeQuery(expired=True))
         deleted = 0
         if age is not None:
-            matching = tuple(RunStatus(one) for one in status) or None
             of = "" if workflow is None else f" of workflow {workflow}"
             which = " or ".join(status) if status else "ended"
             if not printer.confirm(f"Delete every {which} run{of} that ended more than {older_than} ago?"):
                 raise Failure("Nothing was deleted but what was past its retention.", "", Exit.INTERRUPTED)
-            deleted = await client.purge(older_than=age, workflow=workflow, status=matching)  # type: ignore[arg-type]
+            deleted = await sweep.purge(matching)
+        freed = await sweep.shrink()
         if printer.form == "table":
             printer.text(f"{many(expired + deleted, 'run')} deleted, {expired} of them past their retention.")
+            printer.text(f"{freed:,} bytes given back to the file system.")
         else:
-            printer.value({"deleted": expired + deleted, "expired": expired})
+            printer.value({"deleted": expired + deleted, "expired": expired, "bytes_freed": freed})
 
     with_client(settings, work)
+
+
+async def _foresee(store: Store, printer: Printer, matching: PurgeQuery | None) -> None:
+    """What would go, by status; what is past its retention goes first, and is not counted again."""
+    if not isinstance(store, Upkeep):
+        raise Failure("This store cannot count what would be deleted.", "List it: durable runs list --status completed")
+    expired = Counter(dict(await store.purgeable(PurgeQuery(expired=True))))
+    others: Counter[RunStatus] = Counter()
+    if matching is not None:
+        others = Counter(dict(await store.purgeable(matching)))
+        others -= Counter(dict(await store.purgeable(replace(matching, expired=True))))
+    total = expired + others
+    if printer.form == "table":
+        by = ", ".join(f"{total[status]:,} {status.value}" for status in RunStatus if total[status])
+        printer.text(
+            f"{many(total.total(), 'run')} would be deleted{f' ({by})' if by else ''}, "
+            f"{expired.total()} of them past their retention. Nothing was changed."
+        )
+    else:
+        by_status = {status.value: total[status] for status in RunStatus if total[status]}
+        printer.value({"would_delete": total.total(), "expired": expired.total(), "by_status": by_status})

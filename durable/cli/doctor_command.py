@@ -13,6 +13,7 @@ from durable.cli.premises import look_around, sqlite_file
 from durable.cli.verdicts import Verdict, tell
 from durable.cli.wards import can_be_written, gather, look_into
 from durable.errors import StoreError
+from durable.store import shown_url
 
 __all__ = ["doctor"]
 
@@ -30,7 +31,7 @@ def doctor(ctx: click.Context) -> int:
     verdicts: list[Verdict] = []
 
     async def work(client: Client) -> int:
-        verdicts.append(Verdict("store", True, f"{settings.url} opens"))
+        verdicts.append(Verdict("store", True, f"{shown_url(settings.url)} opens"))
         writing = await can_be_written(client)
         verdicts.append(writing)
         verdicts.extend(await look_into(client, await gather(client.store, client.link.clock), file))
@@ -44,7 +45,7 @@ def doctor(ctx: click.Context) -> int:
         code = int(with_client(settings, work))
     except StoreError as error:
         verdicts.append(
-            Verdict("store", False, f"{settings.url} cannot be used", (f"{type(error).__name__}: {error}",))
+            Verdict("store", False, f"{shown_url(settings.url)} cannot be used", (f"{type(error).__name__}: {error}",))
         )
         code = int(Exit.UNREACHABLE)
     tell(printer, verdicts)

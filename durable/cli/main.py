@@ -14,6 +14,7 @@ from durable.cli.lazy import LazyGroup
 from durable.cli.leaving import leave
 from durable.cli.options import Settings, global_options
 from durable.cli.text import safe
+from durable.codec.redaction import redact
 
 __all__ = ["cli", "run_cli"]
 
@@ -56,7 +57,7 @@ def _ending(error: BaseException, settings: Settings) -> int:
         sys.stderr.write(f"{error.format_message()}\n")
         return Exit.USAGE
     if settings.debug and not isinstance(error, click.ClickException | click.Abort):
-        traceback.print_exception(error)
+        sys.stderr.write(redact("".join(traceback.format_exception(error))))
     failure = _failure(error)
     if failure is None:
         if not isinstance(error, Exception):
@@ -80,9 +81,9 @@ def _failure(error: BaseException) -> Failure | None:
 
 def _tell(failure: Failure, settings: Settings) -> None:
     red, dim, end = ("\x1b[31m", "\x1b[2m", "\x1b[0m") if settings.colored(sys.stderr) else ("", "", "")
-    sys.stderr.write(f"{red}Error:{end} {safe(failure.what)}\n")
+    sys.stderr.write(f"{red}Error:{end} {safe(redact(failure.what))}\n")
     if failure.todo:
-        sys.stderr.write(f"{dim}  {safe(failure.todo)}{end}\n")
+        sys.stderr.write(f"{dim}  {safe(redact(failure.todo))}{end}\n")
 
 
 def run_cli() -> int:

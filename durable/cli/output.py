@@ -12,6 +12,7 @@ import click
 from durable.cli.ink import Line, Meaning, Span, painted
 from durable.cli.options import Output, Settings, terminal_columns
 from durable.cli.text import TimeStyle, cut, json_text, pad, safe, width
+from durable.codec.redaction import redact
 
 __all__ = ["Column", "Printer"]
 
@@ -118,6 +119,7 @@ class Printer:
         self._write(text, sys.stdout)
 
     def _write(self, text: str, stream: TextIO) -> None:
+        text = redact(text)
         encoding = stream.encoding or "utf-8"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()

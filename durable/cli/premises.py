@@ -14,7 +14,7 @@ from durable.cli.verdicts import Verdict
 __all__ = ["bytes_text", "look_around", "schema_of", "sqlite_file"]
 
 _FREE_BYTES_MIN: Final = 256_000_000
-_LOG_BYTES_MAX: Final = 128 * 1024 * 1024  # the store cuts its log back to half of this
+_LOG_BYTES_MAX: Final = 64 * 1024 * 1024  # the store keeps its log shorter, unless a reader stays
 _SCHEMA_OFFSET: Final = 60  # in the header of a SQLite file: PRAGMA user_version, four bytes, big-endian
 
 

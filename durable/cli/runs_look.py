@@ -10,6 +10,7 @@ import click
 
 from durable import Client, HistoryEntry
 from durable._engine.rewinder import read_journal
+from durable._model.privacy import masked
 from durable.cli.connection import with_client
 from durable.cli.ids import find
 from durable.cli.ink import Span
@@ -95,7 +96,10 @@ def _row_value(row: Row, style: TimeStyle) -> dict[str, Any]:
 @click.argument("run_id", metavar="ID")
 @click.pass_context
 def history(ctx: click.Context, *, run_id: str) -> None:
-    """Print a run's journal: one line per entry of its current generation."""
+    """Print a run's journal: one line per entry of its current generation.
+
+    Texts under telling names (password, token, authorization, ...) are shown as [hidden].
+    """
     settings = settings_of(ctx)
     printer = Printer(settings)
 
@@ -112,7 +116,7 @@ def history(ctx: click.Context, *, run_id: str) -> None:
 def _history_row(entry: HistoryEntry, first: float, style: TimeStyle | None) -> Sequence[Span]:
     at = entry.at.timestamp()
     when = f"+{at - first:.3f} s" if style in (None, "relative") else time_text(at, at, style or "iso")
-    said: Span = ("" if entry.value is None else json_text(entry.value), "")
+    said: Span = ("" if entry.value is None else json_text(masked(entry.value)), "")
     if entry.error is not None:
         said = (entry.error, "bad")
     attempt = str(entry.attempt) if entry.attempt else ""
@@ -127,7 +131,7 @@ def _history_value(entry: HistoryEntry, style: TimeStyle) -> dict[str, Any]:
         "name": entry.name,
         "call": entry.call,
         "attempt": entry.attempt,
-        "value": entry.value,
+        "value": masked(entry.value),
         "error": entry.error,
     }
 

@@ -15,10 +15,11 @@ from typing import Any, Final, TypeVar
 
 from pydantic_core import from_json, to_json
 
-from durable.codec.values import is_json
+from durable.codec.redaction import redact, redacted
+from durable.codec.values import INT_DIGITS_MAX, is_json
 from durable.errors import StepError
 
-__all__ = ["dump_error", "error_line", "load_error"]
+__all__ = ["dump_error", "error_line", "line_of", "load_error", "readable", "text_of"]
 
 R = TypeVar("R")
 
@@ -43,7 +44,8 @@ OWN_PACKAGES: Final = frozenset(
 
 
 def dump_error(error: BaseException) -> bytes:
-    """Encode an exception: its class by name, what it says, what it holds, where it came from.
+    """Encode an exception: its class by name, what it says, what it holds, where it came from; values that were
+    revealed here are taken out of all of it (S10).
 
     Of ``args`` and the instance's attributes only what is JSON, exactly, is kept; everything is bounded, so that the
     record fits a payload. Never raises.
@@ -108,8 +110,7 @@ def _class_name(error: BaseException) -> str:
 
 
 def _message(error: BaseException, chars: int) -> str:
-    fallback = f"({type(error).__qualname__}; its text cannot be shown)"
-    return _text(_safely(lambda: str(error), fallback), chars)
+    return _text(text_of(error), chars)
 
 
 def _args(error: BaseException) -> list[Any] | None:
@@ -118,7 +119,7 @@ def _args(error: BaseException) -> list[Any] | None:
     if issubclass(type(error), BaseExceptionGroup):
         args = args[:1]  # the members have their own place
     found = list(args)
-    return found if _fits(found) else None
+    return redacted(found) if _fits(found) else None
 
 
 def _state(error: BaseException) -> dict[str, Any] | None:
@@ -126,7 +127,7 @@ def _state(error: BaseException) -> dict[str, Any] | None:
     held.update(_builtin("__dict__", error))
     held.pop("__notes__", None)
     found = {name: value for name, value in held.items() if type(name) is str and _fits(value)}
-    return found if found and _fits(found) else None
+    return redacted(found) if found and _fits(found) else None
 
 
 def _notes(error: BaseException, chars: int) -> list[str] | None:
@@ -144,7 +145,7 @@ def _traceback(error: BaseException, chars: int) -> str | None:
     half = FRAMES_MAX // 2
     if len(frames) > FRAMES_MAX:
         frames[half:-half] = [f"  ... {len(frames) - 2 * half} frames left out\n"]
-    text = "".join(frames)
+    text = redact("".join(frames))
     last = f"{type(error).__qualname__}: {_message(error, 500)}"
     room = chars - len(last) - 100
     if len(text) > room:  # the end says where it happened
@@ -185,14 +186,20 @@ def _is_set(member: MemberDescriptorType, error: BaseException) -> bool:
 
 
 def _fits(value: Any) -> bool:
-    return is_json(value, STATE_DEPTH_MAX) and len(_safely(lambda: to_json(value), bytes(STATE_BYTES_MAX))) < (
-        STATE_BYTES_MAX
-    )
+    return is_json(value, STATE_DEPTH_MAX) and _safely(lambda: _size(value), STATE_BYTES_MAX) < STATE_BYTES_MAX
+
+
+def _size(value: Any) -> int:
+    raw = to_json(value)
+    if len(raw) > INT_DIGITS_MAX:  # an int may be too long to be read: then the whole record would be
+        from_json(raw)
+    return len(raw)
 
 
 def _text(text: str, chars_max: int) -> str:
-    # A str of its own kind may have methods of its own; this makes it a plain one.
-    plain = str.__str__(text)
+    # A str of its own kind may have methods of its own; this makes it a plain one. Redacted before it is cut, since
+    # half a secret is not recognised.
+    plain = redact(str.__str__(text))
     cut = plain if len(plain) <= chars_max else plain[:chars_max] + "... (shortened)"
     return cut.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -294,8 +301,23 @@ def error_line(raw: bytes) -> str:
         return "(an error that cannot be read)"
     name = _str(record.get("type")).rpartition(":")[2].rpartition(".")[2]
     message = _str(record.get("message"))[: LINE_CHARS_MAX + 1]
-    line = "".join(map(_printable, f"{name}: {message}" if message else name))
-    return line if len(line) <= LINE_CHARS_MAX else line[: LINE_CHARS_MAX - 3] + "..."
+    return line_of(f"{name}: {message}" if message else name)
+
+
+def line_of(text: str, chars_max: int = LINE_CHARS_MAX) -> str:
+    """Any text as one line for people: so many characters at most, all of them printable."""
+    line = "".join(map(_printable, text[: chars_max + 1]))
+    return line if len(line) <= chars_max else line[: chars_max - 3] + "..."
+
+
+def text_of(error: BaseException) -> str:
+    """``str(error)``, or that it has none; never raises."""
+    return _safely(lambda: str.__str__(str(error)), f"({type(error).__qualname__}; its text cannot be shown)")
+
+
+def readable(text: str) -> str:
+    """The same text, at most 8,192 characters of it and no lone surrogates, which no store could keep."""
+    return _text(text, RECORDS_AND_CHARS[0][1])
 
 
 def _printable(character: str) -> str:

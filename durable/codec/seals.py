@@ -42,21 +42,32 @@ class Codec:
         self.hooked = hook is not None
         self.payload_bytes_max = payload_bytes_max
 
-    def seal(self, raw: bytes, what: str) -> bytes:
-        """The bytes to store for an encoded value.
+    def check(self, raw: bytes, what: str, *, framing: int = 0) -> bytes:
+        """``raw``, if it is within the limit: for what must be refused before an effect, though it is stored later.
 
         Args:
             raw: An encoded value.
             what: Names the value in the error.
+            framing: How many bytes of it are the engine's own, and do not count.
+
+        Raises:
+            PayloadTooLarge: It is over the limit.
+        """
+        size = len(raw) - framing
+        if size > self.payload_bytes_max:
+            raise PayloadTooLarge(
+                f"{what}: {size:,} bytes encoded, and the limit is {self.payload_bytes_max:,}. "
+                "Store large data elsewhere (a file, an object store) and pass a reference to it."
+            )
+        return raw
+
+    def seal(self, raw: bytes, what: str, *, framing: int = 0) -> bytes:
+        """The bytes to store for an encoded value; see ``check``.
 
         Raises:
             PayloadTooLarge: ``raw`` is over the limit; nothing was written.
         """
-        if len(raw) > self.payload_bytes_max:
-            raise PayloadTooLarge(
-                f"{what}: {len(raw):,} bytes encoded, and the limit is {self.payload_bytes_max:,}. "
-                "Store large data elsewhere (a file, an object store) and pass a reference to it."
-            )
+        self.check(raw, what, framing=framing)
         return raw if self._hook is None else self._hook.encode(raw)
 
     def open(self, data: bytes) -> bytes:

@@ -20,10 +20,11 @@ from durable.codec.sameness import difference, same, type_name
 from durable.codec.schemas import Tuned, tuned
 from durable.errors import InvalidInput, NotSerializable
 
-__all__ = ["DEPTH_MAX", "Refusal", "ValueType"]
+__all__ = ["DEPTH_MAX", "Refusal", "Unstorable", "ValueType"]
 
 T = TypeVar("T")
 
+READER_DEPTH_MAX: Final = 200
 DEPTH_MAX: Final = 180
 """Levels of nesting. The JSON reader takes 200; the rest is room for what values are wrapped in."""
 
@@ -46,6 +47,10 @@ class Refusal(Exception):
     def __init__(self, reason: str, *, mistyped: bool = False) -> None:
         super().__init__(reason)
         self.mistyped = mistyped
+
+
+class Unstorable(Exception):
+    """Raised by a type of ours while one of its values is written: it must not be, and the message says why."""
 
 
 class Way(Protocol):
@@ -254,12 +259,13 @@ def is_json(value: Any, room: int) -> bool:
 def json_fault(value: Any) -> str:
     """Why ``is_json`` said no."""
     path, room = "", DEPTH_MAX
-    while isinstance(value, (list, dict)) and type(value) in (list, dict):
+    while type(value) in (list, dict):  # not ``isinstance``, which asks the value itself, and it may raise
         if room == 0:
             return f"it is nested deeper than {DEPTH_MAX} levels"
-        parts: Any = value.items() if isinstance(value, dict) else enumerate(value)
+        keyed = type(value) is dict
+        parts: Any = value.items() if keyed else enumerate(value)
         for key, item in parts:
-            if isinstance(value, dict) and type(key) is not str:
+            if keyed and type(key) is not str:
                 return f"{_at(path)}a dict with a key of type {type_name(type(key))}, not str. {ANNOTATE}"
             if not is_json(item, room - 1):
                 path, value = f"{path}[{key!r:.40}]", item
@@ -308,10 +314,14 @@ class TypedWay:
         except Exception as error:
             raise self._refusal(value, _unwritable(error)) from error
         try:
+            if len(raw) > DEPTH_MAX and raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and _too_deep(raw):
+                raise self._refusal(value, f"it is nested deeper than {DEPTH_MAX} levels")
             loaded = self._load(raw)
             if same(value, loaded):
                 return raw, loaded
             fault = difference(value, loaded)
+        except Refusal:
+            raise
         except Exception as error:
             raise self._refusal(value, f"it cannot be read back: {_unfit(error)}") from error
         raise self._refusal(value, fault)
@@ -345,6 +355,16 @@ class TypedWay:
         return None if type(accepted) is type(value) else ""
 
 
+def _too_deep(raw: bytes) -> bool:
+    """Whether there would be no room for what values are wrapped in: then they could be read here, but not there."""
+    room = READER_DEPTH_MAX - DEPTH_MAX
+    try:
+        from_json(b"[" * room + raw + b"]" * room)
+    except ValueError as error:
+        return "recursion limit" in str(error)
+    return False
+
+
 def _plain_kinds(annotation: Any) -> frozenset[type]:
     """The primitives an annotation admits as they are: ``str``, ``int | None``; none for anything with constraints."""
     if annotation in (str, int, bool, NoneType):
@@ -360,6 +380,9 @@ def _unwritable(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     text = _first_line(error)
+    _, unstorable, why = text.partition(f"{Unstorable.__name__}: ")  # pydantic passes it on as text alone
+    if unstorable:
+        return why
     if "surrogates" in text or isinstance(error, UnicodeError):
         return "text with a lone surrogate is not Unicode"
     if "Circular reference" in text or "recursion" in text or "Maximum" in text:

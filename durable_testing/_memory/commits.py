@@ -135,10 +135,12 @@ def move(state: State, run: Run, asked: Commit, now: float, *, stands: bool) -> 
             continue_as(state, run, next, now)
         case Rewound() as rewound:
             rewind(state, run, rewound)
-        case Closed():
+        case Closed() as closed:
             run.closing = False
             if run.ended:
                 state.drop_owner(run)
+                if run.keep_seconds is None:
+                    run.keep_seconds = closed.keep_seconds
         case _ as never:
             assert_never(never)
 

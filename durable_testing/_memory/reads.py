@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 
 from durable.errors import InvalidInput
@@ -21,7 +22,7 @@ from durable.store import (
 from durable_testing._memory.rows import Run
 from durable_testing._memory.state import State
 
-__all__ = ["count", "list_runs", "messages", "purge", "stats", "stream"]
+__all__ = ["count", "counted", "list_runs", "messages", "purge", "stats", "stream"]
 
 
 def list_runs(state: State, query: RunQuery, limit: int, cursor: str | None) -> RunPage:
@@ -103,6 +104,11 @@ def purge(state: State, query: PurgeQuery, now: float) -> int:
         state.epochs_purged = max(state.epochs_purged, run.epoch)
         state.remove(run)
     return len(going)
+
+
+def counted(state: State, query: PurgeQuery, now: float) -> dict[RunStatus, int]:
+    """How many runs ``purge`` would take, by status."""
+    return dict(Counter(run.status for run in state.ended.values() if purgeable(run, query, now)))
 
 
 def purgeable(run: Run, query: PurgeQuery, now: float) -> bool:

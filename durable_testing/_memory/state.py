@@ -188,6 +188,7 @@ class State:
         run.outcome = outcome
         run.error = error
         run.ended_at = ended_at
+        run.keep_seconds = None
         run.strikes = 0
         run.closing = run.closing or closing
         run.enter_closing_lane()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from random import Random
+
+from durable.errors import InvalidInput
 from durable.store import (
     Blocked,
     Cancel,
@@ -22,6 +26,7 @@ from durable.store import (
     RunQuery,
     RunStatus,
     SessionId,
+    Store,
     VerbOutcome,
     Wait,
     WaitKind,
@@ -29,6 +34,7 @@ from durable.store import (
     WorkerSession,
 )
 from durable_testing.conformance.bench import ALL_BYTES, Bench, Grip
+from durable_testing.memory import MemoryStore
 
 __all__ = ["HostileText"]
 
@@ -57,6 +63,48 @@ HOSTILE = (
     "ß" * 127,
     "x" * 255,
 )
+
+_SYNTAX = "'\"\\;-%_[]*?{}$.:@/ ,()<>|&#^`~\u00e9\u0301\u202e\U0001f98aaA0"
+
+
+def _syntax(dice: Random, *, nul: bool = False) -> str:
+    """A short text of characters that mean something to somebody."""
+    return "".join(dice.choices(_SYNTAX + ("\x00" if nul else ""), k=dice.randint(1, 6)))
+
+
+def _labels(dice: Random, texts: Sequence[str]) -> dict[str, str]:
+    return {dice.choice(texts[:5]): dice.choice(texts[:5]) for _ in range(dice.randint(0, 3))}
+
+
+def _query(dice: Random, texts: Sequence[str]) -> RunQuery:
+    """One that finds something more often than not; now and then with a text that no run has."""
+
+    def text() -> str:
+        return dice.choice(texts) if dice.random() < 0.8 else _syntax(dice, nul=True)
+
+    match dice.randint(0, 4):
+        case 0:
+            return RunQuery(id_prefix=text()[: dice.randint(1, 3)])
+        case 1:
+            return RunQuery(queue=text())
+        case 2:
+            return RunQuery(workflow=text(), id_prefix=text()[:1])
+        case 3:
+            return RunQuery(labels={dice.choice(texts[:5]): dice.choice(texts[:5])})
+        case _:
+            return RunQuery(labels={text(): text()}, parent=RunId(text()) if dice.random() < 0.2 else None)
+
+
+async def pages(store: Store, query: RunQuery) -> list[RunId]:
+    """The ids of all that match, read in pages of seven."""
+    found: list[RunId] = []
+    cursor: str | None = None
+    while True:
+        page = await store.list(query, 7, cursor)
+        found += [row.id for row in page.runs]
+        cursor = page.cursor
+        if cursor is None:
+            return found
 
 
 class HostileText(Bench):
@@ -145,6 +193,53 @@ class HostileText(Bench):
         assert await self.store.outcome(RunId("r")) == payload
         assert await self.entries() == [payload]
         assert (await self.unread())[0].message.payload == payload
+
+    async def test_texts_that_are_syntax_elsewhere_are_found_as_the_memory_store_finds_them(self) -> None:
+        model = MemoryStore(clock=self.clock)
+        await model.open()
+        dice = Random(2026)
+        texts = sorted({_syntax(dice) for _ in range(60)} | set(HOSTILE))
+        runs = [
+            NewRun(
+                RunId(text),
+                dice.choice(texts),
+                None,
+                dice.choice(texts),
+                b"[]",
+                text,
+                text,
+                labels=_labels(dice, texts),
+            )
+            for text in texts
+        ]
+        for run in runs:
+            self.clock.advance(dice.choice((0.0, 0.5)))
+            for store in (model, self.store):
+                await store.create([run])
+                await store.put_record(run.queue, run.id, run.id.encode())
+        for _ in range(150):
+            query, kind, key = _query(dice, texts), dice.choice(texts), _syntax(dice, nul=True)
+            assert await pages(self.store, query) == await pages(model, query), query
+            assert await self.store.count(query) == await model.count(query), query
+            for known in (key, dice.choice(texts)):
+                assert await self.store.get_record(kind, known) == await model.get_record(kind, known)
+                found = await self.store.list_records(kind, known)
+                assert list(found) == list(await model.list_records(kind, known)), (kind, known)
+        await model.close()
+
+    async def test_a_cursor_that_is_not_one_is_refused(self) -> None:
+        for text in HOSTILE:
+            await self.create(text)
+        page = await self.store.list(RunQuery(), 3)
+        assert page.cursor is not None
+        foreign = ["", " ", "nul\x00", "\ud800", "x" * 100_000, *HOSTILE, page.cursor[:-3], page.cursor + "'--"]
+        for cursor in foreign:
+            try:
+                found = (await self.store.list(RunQuery(), 1_000, cursor)).runs
+            except InvalidInput as error:
+                assert len(str(error)) < 1_000
+            else:  # it can be read, and leads to some place in the list, never to another kind of row
+                assert {row.id for row in found} <= set(map(RunId, HOSTILE)), cursor
 
     async def test_times_are_kept_to_the_microsecond(self) -> None:
         self.clock.advance(0.123457)

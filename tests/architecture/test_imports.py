@@ -15,6 +15,7 @@ NOT_WITH_DURABLE = {
     "aiosqlite",
     "click",
     "durable.cli",
+    "durable_dag",
     "durable_otel",
     "durable_sqlite",
     "durable_testing",
@@ -57,6 +58,6 @@ def test_the_sqlite_adapter_loads_no_engine() -> None:
     assert loaded & {"click", "rich", "pytest", "hypothesis", "durable_testing"} == set()
 
 
-@pytest.mark.parametrize("package", ["durable", "durable_otel", "durable_sqlite", "durable_testing"])
+@pytest.mark.parametrize("package", ["durable", "durable_dag", "durable_otel", "durable_sqlite", "durable_testing"])
 def test_each_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()

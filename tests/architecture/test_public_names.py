@@ -16,6 +16,7 @@ PUBLIC = (
     "durable.errors",
     "durable.observing",
     "durable.store",
+    "durable_dag.js",
     "durable_otel",
     "durable_sqlite",
     "durable_testing",

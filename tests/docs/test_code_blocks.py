@@ -167,7 +167,7 @@ def test_the_commands_of_a_page_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_block_is_of_an_unknown_kind(name: str) -> None:
-    known = {"console", "json", "mermaid", "python", "sql", "text", "toml", "ini", "yaml"}
+    known = {"console", "json", "mermaid", "python", "sql", "ts", "text", "toml", "ini", "yaml"}
     assert {block.language for block in blocks(ROOT / name)} <= known
 
 

@@ -1,6 +1,7 @@
 """Mistakes are typed errors at the call, which say what and what to do; nothing is written, and the worker lives on."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -208,7 +209,10 @@ def test_an_unknown_url_is_refused_with_what_there_is(url: Any) -> None:
 @pytest.mark.parametrize(
     ("url", "extra"), [("convex+https://x.convex.cloud", "convex"), ("postgresql://x", "postgres")]
 )
-def test_a_store_that_needs_an_extra_says_which(url: str, extra: str) -> None:
+def test_a_store_that_needs_an_extra_says_which(url: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "durable_convex"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)  # as where the extra is not installed
     with pytest.raises(MissingExtra, match=rf"pip install .*\[{extra}\]"):
         connect(url)
 

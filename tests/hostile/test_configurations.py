@@ -28,7 +28,7 @@ SEEN = {
     "lease-minimal": ("from durable import Worker; print(Worker.__init__.__kwdefaults__['lease'])", "1.0"),
     "no-notifier": (OPEN + "print(type(store).__name__, store.hinted)", "Unhinted False"),
     "silent-notifier": (OPEN + "print(type(store).__name__, store.hinted)", "Silent True"),
-    "no-polling": ("from durable._engine import wakeups; print(wakeups.defaults.POLL_SECONDS)", "3600.0"),
+    "no-polling": ("from durable._engine import pace; print(pace.defaults.POLL_SECONDS)", "3600.0"),
     "one-thread": ("from durable import Worker; print(Worker.__init__.__kwdefaults__['threads'])", "1"),
     "latency": (OPEN + "print(type(store).__name__, store.hinted)", "Slow True"),
     "gc-1": ("import gc; print(gc.get_threshold()[0])", "1"),

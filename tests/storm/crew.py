@@ -35,6 +35,7 @@ class Crew:
     Attributes:
         kills: How many workers were killed.
         deaths: What anybody died of without being asked to, which should be nothing.
+        store: The URL of another store than the file in ``folder``.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Crew:
     holds: int = 0
     stalls: list[Stall] = field(default_factory=list)
     deaths: list[str] = field(default_factory=list)
+    store: str = ""
     _workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _stalled: set[int] = field(default_factory=set)
     _client: subprocess.Popen[bytes] | None = None
@@ -56,7 +58,7 @@ class Crew:
 
     @property
     def url(self) -> str:
-        return f"sqlite:///{self.database}"
+        return self.store or f"sqlite:///{self.database}"
 
     @property
     def workers(self) -> set[int]:

@@ -59,15 +59,21 @@ def test_a_worker_works_until_sigterm_and_exits_0(shell: Shell) -> None:
 
 def test_a_worker_drains_on_ctrl_c(shell: Shell) -> None:
     shell.data("start", "shop_app:sticky", "-i", "0.8", "--id", "s1")
-    worker = shell.process("worker", "shop_app", "--drain", "10s", "--name", "w-\x1b1", "-c", "5", "--queue", "default")
+    worker = shell.process("worker", "shop_app", "--drain", "10s", "--name", "w-ü1", "-c", "5", "--queue", "default")
     try:
-        assert ready(worker).startswith("Worker w-\\x1b1 works on ")
+        assert ready(worker).startswith("Worker w-ü1 works on ")
         until(shell, "s1", "step running")
         worker.send_signal(signal.SIGINT)
         assert ended(worker)[0] == 0
         assert shell.data("runs", "result", "s1", "--timeout", "1") == "null\n"
     finally:
         worker.kill()
+
+
+def test_a_worker_whose_name_would_steer_the_terminal_is_refused(shell: Shell) -> None:
+    result = shell("worker", "shop_app", "--name", "w-\x1b1")
+    assert result.exit_code == 2
+    assert "holds the control character '\\x1b'" in result.stderr
 
 
 def test_a_worker_leaves_threads_behind_that_outlive_the_drain(shell: Shell) -> None:
