@@ -5,7 +5,7 @@ HOSTILE ?=
 
 export PYRIGHT_PYTHON_GLOBAL_NODE ?= $(if $(shell command -v node),on,off)
 
-.PHONY: fmt check test conformance bench docs hostile mutants simulate nightly
+.PHONY: fmt check test conformance bench docs hostile mutants simulate weather weather-long nightly
 
 fmt:
 	$(PYTHON) -m ruff check --fix .
@@ -39,6 +39,20 @@ hostile:
 
 simulate:
 	$(PYTHON) -m durable_testing.soak --minutes 0 --simulations 2000 --exhaustive --no-marks
+
+# Real processes, disks, power cuts, hostile input, the threats, a long life: under five minutes, and for hours.
+WEATHER = tests/storm tests/power tests/input tests/security tests/longlife tests/crash/real tests/unit/sqlite/test_bad_disks.py
+
+weather:
+	$(PYTHON) -m tests.storm --seconds 60
+	$(PYTHON) -m pytest $(WEATHER)
+
+weather-long:
+	$(PYTHON) -m tests.storm --seconds 1800
+	$(PYTHON) -m tests.power --minutes 30
+	$(PYTHON) -m tests.longlife --runs 100000
+	$(PYTHON) -m tests.longlife --runs 100000 --processes 2
+	$(PYTHON) -m pytest -m nightly $(WEATHER)
 
 nightly:
 	$(PYTHON) -m pytest -m nightly

@@ -22,10 +22,10 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 
-from durable_dag.js import JsFailure, ProcessJs
+from durable_dag.js import JsFailure, JsonValue, ProcessJs
 
 Call = Callable[[], Awaitable[object]]
-ROWS = [
+ROWS: list[JsonValue] = [
     {"id": number, "name": f"customer {number}", "amount": number * 1.5, "tags": ["a", "b"]} for number in range(1500)
 ]
 

@@ -47,7 +47,7 @@ from durable.errors import (
 )
 
 if TYPE_CHECKING:
-    from durable._engine.attempts import heartbeat, idempotency_key
+    from durable._engine.attempts import attempt_number, heartbeat, idempotency_key
     from durable._engine.client import Client, RunList
     from durable._engine.closer import Completion
     from durable._engine.connect import connect
@@ -71,6 +71,7 @@ _ENGINE: Final = {
     "SyncClient": "sync",
     "SyncHandle": "sync",
     "Worker": "worker",
+    "attempt_number": "attempts",
     "connect": "connect",
     "heartbeat": "attempts",
     "idempotency_key": "attempts",
@@ -148,6 +149,7 @@ __all__ = [
     "Workflow",
     "WorkflowCodeError",
     "WriteConflict",
+    "attempt_number",
     "connect",
     "heartbeat",
     "idempotency_key",

@@ -206,14 +206,15 @@ class Store(Protocol):
     async def poll(self, session: WorkerSession, want: Want) -> Poll:
         """Renew the session, reconcile what it holds, and claim due runs (invariants I4, I5; rules 1, 8, 9, 10, 11).
 
-        In one transaction: (1) the session's lease runs for ``lease_seconds`` from now; (2) sessions that have expired
-        or are proven dead lose their runs: these become claimable, at once while ``strikes`` < ``lonely_after``, else
-        after a back-off of ``min(60, 2 ** (strikes - lonely_after))`` seconds; (3) runs of this session that ``held``
-        does not name are released likewise, but without a strike; (4) due runs (``due_at`` <= now, status PENDING,
-        RUNNING or WAITING, and closing ones from ``CLOSING_LANE``) are claimed: aged ones (due over 60 s ago) first,
-        then higher priority, then earlier ``due_at``; epoch + 1 (and above every epoch that a purged run had: an id may
-        come again, its workers' commits may not), seq 0, owner set, strikes + 1, ``due_at`` None,
-        ``started_at`` and ``at`` stamped if this generation had none, version pinned.
+        In one transaction: (1) the session's lease runs for ``lease_seconds`` from now (or for ``idle_lease_seconds``,
+        where the store likes, if the session holds nothing in the end); (2) sessions that have expired or are proven
+        dead lose their runs: these become claimable, at once while ``strikes`` < ``lonely_after``, else after a
+        back-off of ``min(60, 2 ** (strikes - lonely_after))`` seconds; (3) runs of this session that ``held`` does not
+        name are released likewise, but without a strike; (4) due runs (``due_at`` <= now, status PENDING, RUNNING or
+        WAITING, and closing ones from ``CLOSING_LANE``) are claimed: aged ones (due over 60 s ago) first, then higher
+        priority, then earlier ``due_at``; epoch + 1 (and above every epoch that a purged run had: an id may come again,
+        its workers' commits may not), seq 0, owner set, strikes + 1, ``due_at`` None, ``started_at`` and ``at`` stamped
+        if this generation had none, version pinned.
 
         A run whose strikes have reached ``lonely_after`` is claimed lonely, one per poll at most; one whose strikes
         have reached ``lonely_after + crash_budget`` becomes BLOCKED (``crash_budget``) instead of being claimed.

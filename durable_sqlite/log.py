@@ -43,19 +43,21 @@ class Log:
         self._wait_seconds = wait_seconds
         self._look_at = 0.0
         self._pause = _LOOK_SECONDS
+        self._tries = _TRIES
 
     def look(self, raw: sqlite3.Connection) -> None:
         """After a transaction: see whether the log is long, and have it begun anew if it is.
 
         A reader that stays for long is waited for in vain; then the next try comes later and later, up to 10 seconds,
-        so that the writers are not held up by it.
+        and is shorter each time, so that the writers are not held up by it: there may be many processes that try.
         """
         now = self._clock.monotonic()
         if 0.0 <= self._look_at - now <= _AGAIN_SECONDS_MAX:
             return
         if self._bytes() <= self._long_bytes or self._empty(raw):
-            self._pause = _LOOK_SECONDS
+            self._pause, self._tries = _LOOK_SECONDS, _TRIES
         else:
+            self._tries = max(1, self._tries // 2)
             self._pause = min(max(self._pause, _WAIT_SECONDS) * 2, _AGAIN_SECONDS_MAX)
         self._look_at = self._clock.monotonic() + self._pause
 
@@ -73,7 +75,7 @@ class Log:
         """
         raw.execute(f"PRAGMA busy_timeout = {int(self._wait_seconds / _TRIES * 1000):d}")
         try:
-            return any(self._try(raw) for _ in range(_TRIES))
+            return any(self._try(raw) for _ in range(self._tries))
         except sqlite3.Error:  # the disk, perhaps: whoever writes next is told
             return False
         finally:

@@ -11,8 +11,10 @@ from durable.store import PurgeQuery, RunStatus
 
 __all__ = ["check", "fold", "purge", "purgeable", "shrink", "stats", "wipe_log"]
 
-# Rows that one purge deletes before it stops early, so that it does not hold up the writers for long.
+# What one purge deletes before it stops early, so that it does not hold up the writers for long: they include the
+# heartbeats, and a second of it for every few hundred megabytes would cost other workers their leases.
 _ROWS_MAX: Final = 50_000
+_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _WHAT: Final = (
     " r.closing = 0 AND r.ended_at IS NOT NULL AND r.ended_at < :ended_before "
@@ -57,16 +59,23 @@ def purge(raw: sqlite3.Connection, query: PurgeQuery, now: float) -> int:
     purged = 0
     changes = raw.total_changes
     highest = 0
+    (size,) = raw.execute("PRAGMA page_size").fetchone()
+    free = _free_pages(raw)
     for key, epoch in raw.execute(statement, _parameters(query, now)).fetchall():
         highest = max(highest, epoch)
         for delete in _DELETE:
             raw.execute(delete, (key,))
         purged += 1
-        if raw.total_changes - changes > _ROWS_MAX:
+        if raw.total_changes - changes > _ROWS_MAX or (_free_pages(raw) - free) * size > _BYTES_MAX:
             break
     if purged:
         raw.execute("UPDATE tide SET epochs_purged = max(epochs_purged, ?) WHERE one = 1", (highest,))
     return purged
+
+
+def _free_pages(raw: sqlite3.Connection) -> int:
+    (pages,) = raw.execute("PRAGMA freelist_count").fetchone()
+    return int(pages)
 
 
 def _parameters(query: PurgeQuery, now: float) -> dict[str, Any]:
@@ -91,8 +100,7 @@ def shrink(raw: sqlite3.Connection, bytes_max: int) -> int:
     """See ``Upkeep.shrink``; 0 for a file that was made without room for it (``PRAGMA auto_vacuum``)."""
     (size,) = raw.execute("PRAGMA page_size").fetchone()
     (before,) = raw.execute("PRAGMA page_count").fetchone()
-    (free,) = raw.execute("PRAGMA freelist_count").fetchone()
-    for _ in range(min(free, max(1, bytes_max // size))):
+    for _ in range(min(_free_pages(raw), max(1, bytes_max // size))):
         raw.execute("PRAGMA incremental_vacuum(1)")  # page by page: the driver leaves it after the first one anyway
     (after,) = raw.execute("PRAGMA page_count").fetchone()
     return int((before - after) * size)

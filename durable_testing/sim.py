@@ -351,7 +351,7 @@ def code_of(
 
 
 _OF_THE_CLIENT: Final = "list count purge"
-_OF_A_RUN: Final = "status result values history explain signal cancel terminate pause resume settle retry"
+_OF_A_RUN: Final = "status result input values history explain signal cancel terminate pause resume settle retry"
 for _name in _OF_THE_CLIENT.split():
     setattr(Sim, _name, _bridged(getattr(Client, _name)))
 for _name in _OF_A_RUN.split():

@@ -22,6 +22,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 __all__ = ["ChildSpec", "Scope", "SignalSpec", "StepCall", "StepSpec", "Tracker", "current_tracker"]
 
+
 @final
 @dataclass(slots=True)
 class Scope:

@@ -255,6 +255,7 @@ class Context:
             digest(workflow.name, raw),
             derived_id(facts.seed, identity) + derived_id(identity, facts.seed)[:8],
             scope.priority,
+            labels=workflow.labels,
             parent=Parent(RunId(facts.run), identity, facts.generation, workflow.on_parent_close),
         )
         call = Call(identity, CallKind.CHILD, name, Arguments.fingerprint(raw), ChildSpec(run, policy), state.now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, cast, final
 
@@ -13,6 +13,7 @@ from durable._model.ids import check_name
 from durable._model.retention import Retention
 from durable._model.retry import NO_RETRY, Retry
 from durable._model.runs import OnParentClose
+from durable._model.shown import shown
 from durable.codec import Arguments, ValueType
 from durable.errors import InvalidInput, WorkflowCodeError
 
@@ -259,6 +260,7 @@ class Workflow(Generic[P, R_co]):
         on_parent_close: OnParentClose = "cancel",
         queue: str | None = None,
         arguments: Arguments | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -266,6 +268,7 @@ class Workflow(Generic[P, R_co]):
         self.child_id = id
         self.on_parent_close: OnParentClose = on_parent_close
         self.queue = queue
+        self.labels: Mapping[str, str] = {} if labels is None else labels
         self.arguments = Arguments.of(fn, skip=1) if arguments is None else arguments
         self.fn = fn
         self.__name__ = getattr(fn, "__name__", name)
@@ -284,6 +287,7 @@ class Workflow(Generic[P, R_co]):
         id: str | None = None,
         on_parent_close: OnParentClose | None = None,
         queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Workflow[P, R_co]:
         """The same workflow with other options as a child.
 
@@ -292,6 +296,7 @@ class Workflow(Generic[P, R_co]):
             on_parent_close: What becomes of the child when its parent ends first: ``"cancel"`` (default: it may clean
                 up), ``"terminate"`` (at once) or ``"abandon"`` (it goes on).
             queue: Where it runs; by default its parent's.
+            labels: Of the child run, to list and count by.
         """
         if on_parent_close not in (None, "cancel", "terminate", "abandon"):
             raise InvalidInput(f"on_parent_close= is 'cancel', 'terminate' or 'abandon', not {on_parent_close!r}.")
@@ -304,6 +309,7 @@ class Workflow(Generic[P, R_co]):
             on_parent_close=self.on_parent_close if on_parent_close is None else on_parent_close,
             queue=self.queue if queue is None else check_name("queue name", queue),
             arguments=self.arguments,
+            labels=self.labels if labels is None else checked_labels(labels),
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -314,6 +320,24 @@ class Workflow(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<workflow {self.name} version {self.version}>"
+
+
+def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Labels as the store keeps them.
+
+    Raises:
+        InvalidInput: They are no mapping of names to texts.
+    """
+    if labels is not None and not isinstance(labels, Mapping):
+        raise InvalidInput(f"labels= is a mapping of names to texts, not {shown(labels)}.")
+    checked = {}
+    for name, value in ({} if labels is None else labels).items():
+        name = check_name("label name", name)
+        if not issubclass(type(value), str):
+            raise InvalidInput(f"The label {name!r} must be text, not {shown(value)}.")
+        text = str.__str__(value)
+        checked[name] = text if text == "" else check_name("label value", text)
+    return checked
 
 
 def step_workflow_name(step: str) -> str:

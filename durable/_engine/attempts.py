@@ -15,7 +15,7 @@ from durable.clock import Clock
 from durable.codec import Codec, ValueType
 from durable.errors import DurableError
 
-__all__ = ["Attempt", "heartbeat", "idempotency_key"]
+__all__ = ["Attempt", "attempt_number", "heartbeat", "idempotency_key"]
 
 _JSON: ValueType[Any] = ValueType.of(Any)
 _UNSET: Final = object()
@@ -148,6 +148,15 @@ def idempotency_key() -> str:
         DurableError: Called outside a step.
     """
     return _running_attempt("idempotency_key").key
+
+
+def attempt_number() -> int:
+    """Which try of the step runs here, counted from 1; failed ones before a crash are counted too.
+
+    Raises:
+        DurableError: Called outside a step.
+    """
+    return _running_attempt("attempt_number").number
 
 
 def heartbeat(progress: Any = _UNSET) -> Any:

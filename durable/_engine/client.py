@@ -8,12 +8,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
-from durable._author.definitions import Invocation, Signal, Workflow
+from durable._author.definitions import Invocation, Signal, Workflow, checked_labels
 from durable._author.registry import Registry
 from durable._core.identity import follows
 from durable._engine.closer import Completion, pack_on_complete
 from durable._engine.handle import Handle, RunSummary, summary
 from durable._engine.link import Link
+from durable._engine.records import Records
 from durable._engine.retention import purging
 from durable._engine.sync import SyncClient
 from durable._model import defaults
@@ -213,7 +214,7 @@ class Client:
             self.link.clock.token(),
             _priority(priority),
             0.0 if delay is None else seconds_of(delay, "delay"),
-            _labels(labels),
+            checked_labels(labels),
             None,
             None if on_complete is None else self._follower(on_complete, on_complete_context, queue),
             _replace_id(if_exists, request_id),
@@ -363,6 +364,11 @@ class Client:
         return sum([deleted async for deleted in purging(self.link, query)])
 
     @property
+    def records(self) -> Records:
+        """A small versioned side table in the store, for programs that stand on this client."""
+        return Records(self.link)
+
+    @property
     def sync(self) -> SyncClient:
         """The blocking twin of this client, for code without an event loop: ``with connect(url).sync as client:``."""
         return SyncClient(self)
@@ -378,19 +384,6 @@ def _priority(priority: int) -> int:
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > 1_000_000:
         raise InvalidInput(f"priority= is a whole number up to a million either way, not {shown(priority)}.")
     return priority
-
-
-def _labels(labels: Mapping[str, str] | None) -> dict[str, str]:
-    if labels is not None and not isinstance(labels, Mapping):
-        raise InvalidInput(f"labels= is a mapping of names to texts, not {shown(labels)}.")
-    checked = {}
-    for name, value in ({} if labels is None else labels).items():
-        name = check_name("label name", name)
-        if not issubclass(type(value), str):
-            raise InvalidInput(f"The label {name!r} must be text, not {shown(value)}.")
-        text = str.__str__(value)
-        checked[name] = text if text == "" else check_name("label value", text)
-    return checked
 
 
 def _replace_id(if_exists: str, request_id: str | None) -> str | None:
@@ -447,7 +440,7 @@ def _query(
     return RunQuery(
         _name(workflow),
         _statuses(status),
-        _labels(labels),
+        checked_labels(labels),
         None if created_after is None else due_seconds(created_after),
         None if created_before is None else due_seconds(created_before),
         None if parent is None else RunId(check_name("run id", parent)),

@@ -74,7 +74,9 @@ class Executor:
     def begin(self, sink: Sink, call: Call, number: int, key: str) -> Attempt:
         """Start an attempt; its outcome goes to ``sink``."""
         attempt = Attempt(call, number, key, self._store_now(), self._codec, self._clock)
-        attempt.task = asyncio.Task(self._carry_out(sink, attempt), loop=self._loop)
+        excess = self._excess(call.spec, number)
+        work = self._carry_out(sink, attempt) if excess is None else self._refuse(sink, attempt, excess)
+        attempt.task = asyncio.Task(work, loop=self._loop)
         return attempt
 
     def close(self) -> None:
@@ -110,7 +112,6 @@ class Executor:
         spec: StepSpec = call.spec
         entry: Entry | None = None
         try:
-            self._check_size(spec, attempt.number)
             wait = sink.may_begin()
             if (
                 wait is not None
@@ -132,14 +133,23 @@ class Executor:
         attempt.over = True
         sink.attempt_ended(attempt, None if attempt.dropped else entry)
 
-    def _check_size(self, spec: StepSpec, number: int) -> None:
-        """An outcome like any other: a journal in which they were accepted, under another limit, is replayed as it is.
+    def _excess(self, spec: StepSpec, number: int) -> PayloadTooLarge | None:
+        """What a step fails with, before anything of it has happened, if its arguments are over the limit.
 
-        Raises:
-            PayloadTooLarge: The arguments are over the limit; nothing of the step has happened.
+        It is an outcome like any other: a journal in which they were accepted, under another limit, replays as it is.
         """
-        if number == 1 and spec.raw is not None:
+        if number > 1 or spec.raw is None:
+            return None
+        try:
             self._codec.check(spec.raw, f"arguments of step {spec.name!r}", framing=LIST_BYTES)
+        except PayloadTooLarge as error:
+            return error
+        return None
+
+    async def _refuse(self, sink: Sink, attempt: Attempt, error: PayloadTooLarge) -> None:
+        entry = await self._sealing(lambda: self._failure(attempt.call, attempt.number, error))
+        attempt.over = True
+        sink.attempt_ended(attempt, None if attempt.dropped else entry)
 
     async def _sealing(self, make: Callable[[], Entry]) -> Entry:
         """A payload hook that fails is weather: the attempt is over, and its outcome waits until it can be sealed."""

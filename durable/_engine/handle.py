@@ -69,6 +69,7 @@ class Status:
         values: What it has published with ``ctx.set``.
         started_at: When a worker first took it up; None before.
         error: One line about a failure, a cancel or a block; None otherwise.
+        waits: What ``current`` says, as values: kind, name, call, since, until, attempt.
     """
 
     state: State
@@ -82,6 +83,7 @@ class Status:
     created_at: datetime
     ended_at: datetime | None
     labels: Mapping[str, str]
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,19 @@ class Handle(Generic[R_co]):
             datetime.fromtimestamp(record.created_at, UTC),
             _moment(record.ended_at),
             dict(record.labels),
+            () if record.ended else tuple(record.waits),
         )
+
+    async def input(self) -> Json:
+        """The arguments that the run was started with, as plain JSON: a list.
+
+        Raises:
+            RunNotFound: There is no such run.
+        """
+        sealed = await self._link.reach(lambda: self._link.store.input(RunId(self.id)))
+        if sealed is None:
+            raise self._not_found()
+        return _JSON.load(self._link.codec.open(sealed), f"input of run {self.id}")
 
     async def result(self, *, timeout: Duration | None = None) -> R_co:
         """Wait for the end, and return the workflow's result. A paused or blocked run is waited for.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import final
 
 from durable._model import defaults
-from durable._model.claims import WorkerSession
+from durable._model.claims import Poll, Want
 from durable._model.rhythm import Rhythm
 from durable.store import Paced, Store
 
@@ -27,34 +26,38 @@ class Pace:
     """Of one worker.
 
     Args:
+        lease_seconds: Of its session while it holds something.
         poll_seconds: What its owner has said; None: as the store asks.
         holds: Whether it holds a run.
+
+    Attributes:
+        idle_lease_seconds: For its polls to ask for; None: the same lease always, and a heartbeat that never rests.
     """
 
     def __init__(
-        self, store: Store, session: WorkerSession, poll_seconds: float | None, holds: Callable[[], bool]
+        self, store: Store, lease_seconds: float, poll_seconds: float | None, holds: Callable[[], bool]
     ) -> None:
         self.rhythm = rhythm_of(store)
         self._store = store
+        self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
         self._holds = holds
-        self._busy_session = session
         longer = self.rhythm.idle_lease_seconds
-        spared = longer is not None and longer > session.lease_seconds
-        self._idle_session = replace(session, lease_seconds=longer) if spared and longer is not None else None
+        self.idle_lease_seconds = longer if longer is not None and longer > lease_seconds else None
+        self._empty = False
+
+    def polled(self, want: Want, poll: Poll) -> None:
+        """A poll was answered. Only if nothing was held then has the session the long lease: a run may end since."""
+        self._empty = not want.held and not poll.claims
 
     def idle(self) -> bool:
         """Whether nothing is held that a lease would keep, and the store would rather not hear of it."""
-        return self._idle_session is not None and not self._holds()
-
-    def session(self) -> WorkerSession:
-        """As the next poll says it: with a longer lease while it is only a sign of life."""
-        session = self._idle_session
-        return self._busy_session if session is None or self._holds() else session
+        return self.idle_lease_seconds is not None and self._empty and not self._holds()
 
     def rest_seconds(self) -> float:
         """Until the next look when nothing hints: three of them within the lease."""
         seconds = self._poll_seconds
         if seconds is None:
             seconds = self.rhythm.poll_seconds if self._store.hinted else self.rhythm.unhinted_seconds
-        return min(seconds, self.session().lease_seconds / 3)
+        longer = self.idle_lease_seconds
+        return min(seconds, (longer if longer is not None and self.idle() else self._lease_seconds) / 3)

@@ -61,7 +61,10 @@ async def purging(link: Link, query: PurgeQuery) -> AsyncIterator[int]:
 
     Whoever stops asking, or is interrupted, leaves whole batches deleted and all other runs as they were.
     """
+    began = link.clock.monotonic()
     while deleted := await link.reach(lambda: link.store.purge(query)):
+        took = link.clock.monotonic() - began  # fewer runs than asked for, if they are large, and for longer
         yield deleted
-        if deleted >= query.limit:
-            await link.clock.sleep(_SHORT_BREATH_SECONDS)
+        if deleted >= query.limit or took > _SHORT_BREATH_SECONDS:
+            await link.clock.sleep(max(took, _SHORT_BREATH_SECONDS))
+        began = link.clock.monotonic()

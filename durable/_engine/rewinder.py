@@ -102,6 +102,8 @@ async def rewind(runner: Runner, claim: Claim, services: Services, workflow: Wor
     assert run.rewind is not None
     order = Order.unpack(run.rewind)
     rows = await services.weather.through(lambda: read_journal(services.store, order.source, order.generation))
+    if len(rows) < order.cut:
+        raise InvalidInput(f"Run {order.source} was purged before its journal could be copied. Start this run anew.")
     cut_call = _call_of(rows[order.cut][0]) if order.cut < len(rows) else None
     prefix = [
         position

@@ -53,8 +53,7 @@ class Heartbeat:
         mode: ``"thread"``; or ``"task"`` where one loop must see everything (a simulator).
         ticked: When the worker's loop last turned, in local monotonic seconds.
         stalls: Asked from the thread twice a second.
-        idle: Whether nothing is held, so that polls are sign of life enough. The first beat after that comes at once,
-            for the last poll may have asked for a longer lease.
+        idle: Whether nothing is held, so that polls are sign of life enough.
     """
 
     def __init__(
@@ -85,11 +84,9 @@ class Heartbeat:
         self._stopped = False
         self._stalls = stalls
         self._idle = idle
-        self._due = 0.0
 
     def start(self) -> None:
         """Begin to beat."""
-        self._due = self._clock.monotonic() + (0.0 if self._idle() else self._beat_seconds)
         if self._mode == "task":
             self._task = asyncio.get_running_loop().create_task(self._beat_as_task())
             return
@@ -127,6 +124,7 @@ class Heartbeat:
             return
         store = self._store.dedicated()
         opened = False
+        due = self._clock.monotonic() + self._beat_seconds
         try:
             while not self._stop.is_set():
                 try:
@@ -136,12 +134,9 @@ class Heartbeat:
                 if self._stalls is not None:
                     self._stalls.look()
                 now = self._clock.monotonic()
-                if self._idle():
-                    self._due = now
+                if now < due or self._idle() or self._stop.is_set():
                     continue
-                if now < self._due or self._stop.is_set():
-                    continue
-                self._due = now + self._beat_seconds
+                due = now + self._beat_seconds
                 if now - self._ticked() > self._stall_seconds:
                     _log.error(
                         "The worker's loop has not turned for %.0f s; the heartbeat stops.", now - self._ticked()

@@ -13,6 +13,7 @@ from durable._model.commits import Blocked, Part, Then
 from durable._model.entries import CallKind, Entry, Settled
 from durable._model.runs import Wait, WaitKind
 from durable.codec import Codec, error_line
+from durable.errors import PayloadTooLarge
 
 __all__ = ["recorded", "waits_of"]
 
@@ -34,12 +35,18 @@ def waits_of(state: RunState, executing: Mapping[str, float], then: Then, codec:
 
 
 def recorded(state: RunState, entries: Sequence[Entry], codec: Codec) -> tuple[Part, ...]:
-    """Arguments of settled steps that are declared ``record_input=True``, by their fingerprint."""
+    """Arguments of settled steps that are declared ``record_input=True``, by their fingerprint.
+
+    Those over the limit are left out: the step has failed for it, or began under another limit.
+    """
     parts: dict[str, Part] = {}
     for entry in entries:
         call = state.calls.get(entry.call) if isinstance(entry, Settled) and entry.kind is CallKind.STEP else None
         if call is not None and call.spec.policy.record_input and call.spec.raw is not None:
-            sealed = codec.seal(call.spec.raw, f"arguments of step {call.name!r}", framing=LIST_BYTES)
+            try:
+                sealed = codec.seal(call.spec.raw, f"arguments of step {call.name!r}", framing=LIST_BYTES)
+            except PayloadTooLarge:
+                continue
             parts[call.fingerprint] = Part(call.fingerprint, sealed)
     return tuple(parts.values())
 

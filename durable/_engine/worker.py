@@ -216,7 +216,7 @@ class Worker:
         self._session = WorkerSession(
             SessionId(clock.token()), self.name, self._lease_seconds, self.registry.pairs(), self.queues
         )
-        pace = self._pace = Pace(store, self._session, self._poll_seconds, self._holds)
+        pace = self._pace = Pace(store, self._lease_seconds, self._poll_seconds, lambda: bool(self._held))
         self._time = StoreTime(clock)
         reporter = Reporter(store, clock, self._time.now, self._session)
         teller = self._teller = Teller(self.name, clock, self._link.codec, self._observer, reporter)
@@ -311,13 +311,14 @@ class Worker:
         changes = self._link.changes
         while not self._stopping.is_set():
             change = changes.future()
-            want, session = self._want(), self._pace.session()
+            want = self._want()
             asked_at, began = self._link.clock.since_boot(), self._teller.moment()
             named = {held.run: held.epoch for held in want.held}
-            poll = await self._weather.through(lambda: self._link.store.poll(session, want))  # noqa: B023 -- awaited here
+            poll = await self._weather.through(lambda want=want: self._link.store.poll(self._session, want))  # type: ignore[misc]
             self._lease.renewed(asked_at)
             self._time.heard(poll.now)
             self._teller.polled(len(poll.claims), len(poll.lost), began)
+            self._pace.polled(want, poll)
             self._reconcile(poll, named)
             if (len(poll.claims) >= max(want.limit, 1) and self._free() > 0) or more_unread(poll, self._held):
                 change.cancel()
@@ -340,9 +341,6 @@ class Worker:
             for wait in waits:
                 wait.cancel()
 
-    def _holds(self) -> bool:
-        return bool(self._held) or self._lonely_waiting is not None
-
     def _want(self) -> Want:
         self._polls += 1
         held = tuple(Held(runner.id, runner.epoch, runner.seen) for runner in self._held.values())
@@ -350,7 +348,8 @@ class Worker:
         if waiting is not None:
             held = (*held, Held(waiting.run.id, waiting.run.epoch, waiting.messages[-1].seq if waiting.messages else 0))
         lanes = self._demand.lanes(self._names())
-        return Want(f"{self._session.id}/{self._polls}", lanes, self._free(), held)
+        idle = self._pace.idle_lease_seconds
+        return Want(f"{self._session.id}/{self._polls}", lanes, self._free(), held, idle_lease_seconds=idle)
 
     def _names(self) -> Iterator[str]:
         return (runner.workflow.name for runner in self._held.values())

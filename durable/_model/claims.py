@@ -56,6 +56,8 @@ class Want:
             (unless it was claimed under this same ``poll_id``): its answer was lost.
         crash_budget: Lonely claims without progress before a run is blocked.
         lonely_after: Claims without progress before a run is claimed lonely.
+        idle_lease_seconds: How long the lease may run instead, if the session holds nothing after this poll: it keeps
+            nobody waiting then, and is only a sign of life. A store may leave it at ``lease_seconds``.
     """
 
     poll_id: str
@@ -64,6 +66,7 @@ class Want:
     held: tuple[Held, ...] = ()
     crash_budget: int = CRASH_BUDGET
     lonely_after: int = LONELY_AFTER
+    idle_lease_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

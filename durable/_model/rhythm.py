@@ -17,8 +17,8 @@ class Rhythm:
         poll_seconds: Between a worker's looks for work while the store hints at changes.
         look_seconds: Between the looks of a client that waits for a run, while the store hints at changes.
         unhinted_seconds: Between either's looks while the store does not.
-        idle_lease_seconds: The lease of a worker that holds nothing: its polls alone renew it, at least three times
-            over, and its heartbeat rests until it holds something. None: it beats always, for its own lease.
+        idle_lease_seconds: The lease of a worker that holds nothing: its polls ask for it (``Want``), and its heartbeat
+            rests until it holds something. None: it beats always, for its own lease.
         purge_seconds: Between two looks for runs past their retention, at most; None: as the engine likes.
     """
 

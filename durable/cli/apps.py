@@ -15,7 +15,7 @@ from typing import Any
 from durable import Step, Worker, Workflow
 from durable.cli.failures import Exit, Failure
 
-__all__ = ["App", "load_app", "looks_like_app", "one_workflow"]
+__all__ = ["App", "load_app", "look_up", "looks_like_app", "one_workflow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,17 @@ def load_app(text: str) -> App:
             )
         return everything
     return _of_attribute(_attribute(module, attribute, place), everything, text)
+
+
+def look_up(text: str) -> tuple[ModuleType, Any]:
+    """The module that an APP names, and its attribute; None where it names none.
+
+    Raises:
+        Failure: It cannot be found or imported.
+    """
+    place, _, attribute = text.partition(":")
+    module = _module(place, text)
+    return module, _attribute(module, attribute, place) if attribute else None
 
 
 def one_workflow(app: App, text: str) -> Workflow[..., Any]:

@@ -20,6 +20,7 @@ class Exit(IntEnum):
     NOT_FOUND = 3
     CONFLICT = 4  # it is not possible in this state
     UNREACHABLE = 5  # the store cannot be used
+    UNAUTHORISED = 6  # a server does not accept the token, or its role does not allow it
     CANCELLED = 7
     TIMED_OUT = 124
     INTERRUPTED = 130

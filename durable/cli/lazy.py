@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from durable.cli.plugins import plugin_command, plugin_names
+
 __all__ = ["LazyGroup"]
 
 
@@ -16,25 +18,36 @@ class LazyGroup(click.Group):
 
     Args:
         lazy: Name → (``module:attribute``, short help).
+        plugins: Whether other packages add to it; theirs are imported for ``--help``, too.
     """
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], plugins: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lazy: Final = dict(lazy)
+        self._plugins = plugins
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order they were declared."""
-        return [*self._lazy, *super().list_commands(ctx)]
+        return [*self._lazy, *self._brought(), *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return it; None if there is no such command."""
         if cmd_name not in self._lazy:
-            return super().get_command(ctx, cmd_name)
+            brought = plugin_command(cmd_name) if self._plugins else None
+            return super().get_command(ctx, cmd_name) if brought is None else brought
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in ``--help``, without importing anything."""
+        """The list in ``--help``, without importing any command of ours."""
+        rows = [(name, text) for name, (_, text) in self._lazy.items()]
+        for name in self._brought():
+            command = plugin_command(name)
+            if command is not None:
+                rows.append((name, command.get_short_help_str(100)))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self._lazy.items()])
+            formatter.write_dl(rows)
+
+    def _brought(self) -> list[str]:
+        return [name for name in plugin_names() if name not in self._lazy] if self._plugins else []

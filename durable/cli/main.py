@@ -129,10 +129,11 @@ cli = Root(
         "Durable execution for Python: start workflows, work on them, look at their runs.\n\n"
         "APP is module:attribute or path/file.py:attribute. Data goes to stdout, messages to stderr.\n\n"
         "Exit codes: 0 ok, 1 the run failed or a check found problems, 2 usage, 3 not found, 4 not possible in this "
-        "state, 5 store unreachable, 7 run cancelled, 124 timed out, 130 interrupted."
+        "state, 5 store or server unreachable, 6 token not accepted, 7 run cancelled, 124 timed out, 130 interrupted."
     ),
     context_settings={"help_option_names": ["-h", "--help"]},
     params=list[click.Parameter](global_options()),
+    plugins=True,
     lazy={
         "run": (f"{_RUN}:run", "Start a run, work on it here, print its result."),
         "start": (f"{_RUN}:start", "Start a run for workers to take up."),

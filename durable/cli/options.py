@@ -11,6 +11,7 @@ from typing import Any, Literal, TextIO
 import click
 
 from durable._model.duration import seconds_of
+from durable.cli.plugins import remote_twin
 from durable.cli.text import TimeStyle
 
 __all__ = ["Command", "Output", "Settings", "global_options", "seconds", "settings_of", "terminal_columns"]
@@ -28,6 +29,8 @@ class Settings:
         color: None to find out.
         verbosity: ``-v`` adds one, ``-q`` takes one.
         timeout: Seconds that a command may take; None for no limit.
+        server: URL of a server to ask instead of a store; None for ``DURABLE_SERVER``, unless a store was named.
+        token: For that server; None for ``DURABLE_TOKEN``.
     """
 
     store: str | None = None
@@ -39,6 +42,20 @@ class Settings:
     yes: bool = False
     timeout: float | None = None
     debug: bool = False
+    server: str | None = None
+    token: str | None = None
+
+    @property
+    def server_url(self) -> str | None:
+        """The server to ask; None if the store itself is meant."""
+        if self.server is not None or self.store is not None:
+            return self.server
+        return os.environ.get("DURABLE_SERVER") or None
+
+    @property
+    def server_token(self) -> str | None:
+        """What to show it."""
+        return self.token or os.environ.get("DURABLE_TOKEN") or None
 
     @property
     def url(self) -> str:
@@ -77,6 +94,19 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params.extend(global_options(hidden=True))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry it out: here, or over a server if one is named and the command has a twin that speaks to it."""
+        settings = settings_of(ctx)
+        if settings.server_url is None:
+            return super().invoke(ctx)
+        path = " ".join(ctx.command_path.split()[1:])
+        twin = remote_twin(path)
+        if twin is not None:
+            return twin(settings, **ctx.params)
+        if settings.server is not None:
+            raise click.UsageError(f"`durable {path}` needs the store itself; it has no --server.", ctx)
+        return super().invoke(ctx)
+
 
 def global_options(*, hidden: bool = False) -> list[click.Option]:
     """A fresh set of them.
@@ -90,6 +120,10 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
 
     return [
         option("--store", metavar="URL", help="Where the runs are. Default: $DURABLE_STORE, else sqlite:///durable.db"),
+        option("--server", metavar="URL", help="Ask a server instead of a store. Default: $DURABLE_SERVER"),
+        option(
+            "--token", metavar="TOKEN", help="For the server. Better in $DURABLE_TOKEN, where others do not see it."
+        ),
         option("-o", "--output", type=click.Choice(["table", "json", "jsonl", "none"]), help="Default: table."),
         option("--time", type=click.Choice(["relative", "iso", "unix"]), help="Default: relative; iso in JSON."),
         option("--color", type=click.Choice(["auto", "always", "never"]), help="Default: auto; NO_COLOR is heard."),

@@ -22,6 +22,7 @@ from durable.errors import StepError
 __all__ = ["dump_error", "error_line", "line_of", "load_error", "readable", "text_of"]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 CHAIN_MAX: Final = 10
 ERROR_BYTES_MAX: Final = 256 * 1024
@@ -119,7 +120,7 @@ def _args(error: BaseException) -> list[Any] | None:
     if issubclass(type(error), BaseExceptionGroup):
         args = args[:1]  # the members have their own place
     found = list(args)
-    return redacted(found) if _fits(found) else None
+    return _kept(found)
 
 
 def _state(error: BaseException) -> dict[str, Any] | None:
@@ -127,7 +128,15 @@ def _state(error: BaseException) -> dict[str, Any] | None:
     held.update(_builtin("__dict__", error))
     held.pop("__notes__", None)
     found = {name: value for name, value in held.items() if type(name) is str and _fits(value)}
-    return redacted(found) if found and _fits(found) else None
+    return _kept(found) if found else None
+
+
+def _kept(found: T) -> T | None:
+    """Without what was revealed; None if there is no room for it, also then: a label can be longer than a value."""
+    if not _fits(found):
+        return None
+    clean: T = redacted(found)
+    return clean if clean == found or _fits(clean) else None
 
 
 def _notes(error: BaseException, chars: int) -> list[str] | None:

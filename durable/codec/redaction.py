@@ -22,23 +22,49 @@ LINE_CHARS_MIN: Final = 16
 VALUES_MAX: Final = 1_000
 """Then the oldest are forgotten: secrets that change must not fill the memory."""
 
+_WRITTEN_PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]+")  # by repr, JSON and URLs alike
+
+
+@final
+class _Finder:
+    """Looks for one text in others.
+
+    Attributes:
+        core: A piece of it that is written in one way only. A text without it is done with at the speed of ``in``;
+            one pattern for all values would take seconds for a long text once there are hundreds of them.
+    """
+
+    __slots__ = ("_compiled", "_part", "core")
+
+    def __init__(self, part: str) -> None:
+        self.core = max(_WRITTEN_PLAIN.findall(part), key=len, default="")
+        self._part = part
+        self._compiled: re.Pattern[str] | None = None
+
+    def replace(self, text: str, label: str) -> str:
+        """The text with the label in its places."""
+        if self._compiled is None:
+            self._compiled = re.compile(_pattern(self._part))
+        return self._compiled.sub(lambda _: f"[secret {label}]", text)
+
 
 @final
 class _Memory:
-    """What has been revealed here, and the pattern that finds it."""
+    """What has been revealed here, and what finds it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._labels: dict[str, str] = {}
-        self._finder: tuple[re.Pattern[str], list[str]] | None = None
+        self._finders: dict[str, _Finder] = {}
+        self._in_turn: list[tuple[_Finder, str]] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._labels)
 
     def add(self, value: str, label: str) -> None:
         with self._lock:
-            if value not in self._labels:
-                self._finder = None
+            if self._labels.get(value) != label:
+                self._in_turn = None
             others = [item for item in self._labels.items() if item[0] != value]
             # At the end, since what is in use is forgotten last; and at once, since others read meanwhile.
             self._labels = dict([*others[-VALUES_MAX + 1 :], (value, label)])
@@ -46,15 +72,18 @@ class _Memory:
     def clean(self, text: str) -> str:
         if not self._labels:
             return text
-        pattern, labels = self._finder or self._built()
-        return pattern.sub(lambda found: f"[secret {labels[(found.lastindex or 1) - 1]}]", text)
+        for finder, label in self._in_turn or self._built():
+            if finder.core in text:
+                text = finder.replace(text, label)
+        return text
 
-    def _built(self) -> tuple[re.Pattern[str], list[str]]:
+    def _built(self) -> list[tuple[_Finder, str]]:
+        """The longest first, for one value may be part of another."""
         with self._lock:
             labels = {part: label for value, label in self._labels.items() for part in _parts(value)}
+            self._finders = {part: self._finders.get(part) or _Finder(part) for part in labels}
             longest_first = sorted(labels, key=len, reverse=True)
-            pattern = re.compile("|".join(f"({_pattern(part)})" for part in longest_first))
-            self._finder = found = pattern, [labels[part] for part in longest_first]
+            self._in_turn = found = [(self._finders[part], labels[part]) for part in longest_first]
             return found
 
 
@@ -77,7 +106,7 @@ def _one(character: str, optional: str, escape: str, border: str) -> str:
     """One character, or a run of backslashes, as it may be written."""
     if character.startswith("\\"):
         return rf"(?:{border}\\++|(?i:%5c){{{len(character)}}})"
-    if character.isascii() and (character.isalnum() or character in "_-."):
+    if _WRITTEN_PLAIN.fullmatch(character):
         return re.escape(character)
     utf8 = character.encode("utf-8", "surrogatepass")
     percent = "".join(f"%{byte:02x}" for byte in utf8)

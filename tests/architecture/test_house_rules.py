@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("durable", "durable_dag", "durable_otel", "durable_sqlite", "durable_testing")
+PACKAGES = ("durable", "durable_convex", "durable_dag", "durable_otel", "durable_sqlite", "durable_testing")
 MODULE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
@@ -28,6 +28,8 @@ LONG_FUNCTIONS = {
 def sources() -> Iterator[tuple[str, str]]:
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
+            if "node_modules" in path.parts:
+                continue
             yield path.relative_to(ROOT).as_posix(), path.read_text()
 
 

@@ -25,7 +25,22 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 SECONDS = 30
-PROGRAMS = {"cat", "cd", "durable", "export", "kill", "make", "pip", "pytest", "python", "python3", "rm", "sqlite3"}
+PROGRAMS = {
+    "cat",
+    "cd",
+    "durable",
+    "durable-convex",
+    "export",
+    "kill",
+    "make",
+    "npx",
+    "pip",
+    "pytest",
+    "python",
+    "python3",
+    "rm",
+    "sqlite3",
+}
 
 # Blocks keep their line numbers, so that a traceback points into the page.
 DRIVER = """

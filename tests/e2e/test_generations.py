@@ -520,6 +520,25 @@ async def test_rule_4_a_fork_of_a_live_run_leaves_it_alone(rig: Any) -> None:
 
 
 @pytest.mark.slow
+async def test_a_fork_whose_source_is_purged_before_it_was_taken_up_says_so(rig: Any) -> None:
+    @step
+    async def one() -> int:
+        return 1
+
+    @workflow
+    async def wf(ctx: Context) -> int:
+        return await ctx.step(one) + await ctx.step("two", lambda: 2)
+
+    async with connect(rig.url) as client:
+        async with rig.worker(client, wf):
+            assert await rig.run(client, wf, id="source") == 3
+        fork = await client.handle("source").fork(at="two")
+        assert await client.purge(ids=["source"]) == 1
+        async with rig.worker(client, wf):
+            status = await rig.state(fork, "blocked")
+        assert "Run source was purged" in status.error
+
+
 async def test_rule_4_a_fork_has_its_own_time_limit(rig: Any) -> None:
     @step
     async def first() -> int:

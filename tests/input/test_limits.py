@@ -17,9 +17,11 @@ from durable import (
     Context,
     InvalidInput,
     PayloadTooLarge,
+    Retry,
     RunFailed,
     StoreFull,
     WorkflowCodeError,
+    connect,
     heartbeat,
     step,
     workflow,
@@ -147,6 +149,53 @@ async def test_a_payload_in_a_workflow_at_the_limit_one_over_and_far_over(rig: A
                 said = await rig.run(client, inside.bind(door, size))
                 assert said.startswith("PayloadTooLarge") and NAMED in said, (door, said[:200])
                 assert f"{size:,} bytes" in said, (door, said[:200])
+
+
+async def test_arguments_over_the_limit_are_refused_before_any_attempt_and_not_retried(rig: Any) -> None:
+    ran: list[int] = []
+
+    @step(retry=Retry(5, initial=0), record_input=True)
+    async def never(text: str) -> None:
+        ran.append(len(text))
+
+    @workflow
+    async def wf(ctx: Context) -> str:
+        try:
+            await ctx.step(never, text_of(LIMIT + 1))
+        except PayloadTooLarge as error:
+            return str(error)
+        return "accepted"
+
+    async with rig.serving(wf) as client:
+        assert "arguments of step 'never'" in await rig.run(client, wf)
+    assert ran == []
+
+
+async def test_a_journal_whose_arguments_were_accepted_under_another_limit_is_replayed(rig: Any) -> None:
+    """An older release had none for what is not stored: such a run goes on, its steps' outcomes as they are."""
+    ran: list[int] = []
+
+    @step
+    async def measure(text: str) -> int:
+        ran.append(len(text))
+        return len(text)
+
+    @workflow
+    async def wf(ctx: Context) -> int:
+        length = await ctx.step(measure, text_of(2 * LIMIT))
+        await ctx.wait_for_signal("go")
+        return length
+
+    async with connect(rig.url) as client:
+        client.link.codec.payload_bytes_max = 4 * LIMIT
+        handle = await client.start(wf)
+        async with rig.worker(client, wf):
+            await rig.waits(handle, "go")
+        client.link.codec.payload_bytes_max = LIMIT
+        await handle.signal("go")
+        async with rig.worker(client, wf):
+            assert await rig.end(handle) == 2 * LIMIT - 2
+    assert ran == [2 * LIMIT - 2]
 
 
 async def test_the_result_of_a_run_at_the_limit_one_over_and_far_over(rig: Any) -> None:

@@ -4,6 +4,8 @@ import copy
 import logging
 import os
 import pickle
+import random
+import string
 import time
 import traceback
 from collections.abc import Iterator
@@ -38,7 +40,7 @@ from durable._author.secret import ALLOWED
 from durable._model.privacy import is_private, masked
 from durable.cli.main import cli
 from durable.codec import ValueType, dump_error, load_error
-from durable.codec.redaction import _Memory, _memory
+from durable.codec.redaction import _Memory, _memory, remember
 from durable.errors import DurableError, InvalidName
 from durable.store import RunId
 from durable_otel import Telemetry
@@ -51,7 +53,7 @@ CANARY = "canary-q7zw'9c\"e5/+ä"
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """What other tests have revealed is forgotten, and what this one reveals."""
     monkeypatch.setattr(_memory, "_labels", {})
-    monkeypatch.setattr(_memory, "_finder", None)
+    monkeypatch.setattr(_memory, "_in_turn", None)
     monkeypatch.setenv("CANARY", CANARY)
     monkeypatch.delenv(ALLOWED, raising=False)
 
@@ -401,6 +403,19 @@ def test_no_text_makes_the_search_slow() -> None:
         assert time.perf_counter() - began < 2
 
 
+def test_many_values_do_not_make_the_search_slow() -> None:
+    """It would hold up the worker's heartbeat, too: a regular expression keeps the interpreter to itself."""
+    dice = random.Random(2026)
+    values = ["".join(dice.choices(string.ascii_letters + string.digits, k=32)) for _ in range(1_000)]
+    for value in values:
+        remember(value, "tenant")
+    text = "".join(dice.choices(string.ascii_letters + " ", k=200_000))
+    began = time.perf_counter()
+    assert redact(text) == text
+    assert redact(f"{text} {values[500]} {text}") == f"{text} [secret tenant] {text}"
+    assert time.perf_counter() - began < 2
+
+
 def test_other_texts_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert redact("nothing was revealed: canary") == "nothing was revealed: canary"
     monkeypatch.setenv("SHORT", "abc12")
@@ -451,6 +466,14 @@ def test_groups_causes_notes_and_fields_are_redacted() -> None:
     assert raw.count("[secret CANARY]") >= 8
 
 
+def test_an_error_stays_readable_though_labels_are_longer_than_values() -> None:
+    Secret("123456").reveal()
+    remember("654321", "/run/secrets/" + "x" * 900)
+    loaded = load_error(dump_error(ValueError("odd", ["654321"] * 6_000)))
+    assert type(loaded) is ValueError
+    assert "654321" not in str(loaded)
+
+
 def test_a_log_record_is_clean_whatever_it_is_made_of(logs: Records) -> None:
     Secret.env("CANARY").reveal()
     log = logger("durable.test")
@@ -464,6 +487,27 @@ def test_a_log_record_is_clean_whatever_it_is_made_of(logs: Records) -> None:
     except ValueError:
         log.exception("as an exception")
     assert len(logs.texts) >= 12
+    assert all(map(clean, logs.texts))
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+def test_a_log_record_of_any_kind_raises_nothing_where_it_is_written(logs: Records) -> None:
+    """A workflow's line would fail in the process that has revealed something, and in no other."""
+    Secret.env("CANARY").reveal()
+    log = logger("durable.test")
+    itself: dict[str, object] = {"canary": CANARY}
+    itself["me"] = itself
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging, "raiseExceptions", False)  # handlers that cannot write it keep quiet
+        log.error("%s", Unshowable())
+        log.error(Unshowable())
+        log.error("as a field", extra={"itself": itself})
+        log.error("%d %d", CANARY * 10)
+    assert len(logs.texts) >= 3
     assert all(map(clean, logs.texts))
 
 

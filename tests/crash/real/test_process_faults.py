@@ -266,12 +266,12 @@ async def test_unreadable_runs_of_a_dead_worker_are_shown_and_all_others_finish(
     scene.lease = 60.0
     first = scene.start_worker()
     async with connect(scene.store) as client:
-        handles = [await client.start(holding, n, id=f"r{n}") for n in range(120)]
-        await until(lambda: sum(line.name.endswith("-held") for line in scene.lines()) == 120, 30)
+        handles = [await client.start(holding, n, id=f"r{n}") for n in range(300)]
+        await until(lambda: sum(line.name.endswith("-held") for line in scene.lines()) == 300, 30)
         scene.kill(first)  # it holds all of them, each with a step under way
         damage(scene.folder / "test.db")
         scene.start_worker()
-        for n in range(20, 120):
+        for n in range(20, 300):
             assert await handles[n].result(timeout=30) == n
         for n in range(10):  # the journal cannot be read, or its code no longer fits it
             await until_blocked(client, f"r{n}")
@@ -282,7 +282,7 @@ async def test_unreadable_runs_of_a_dead_worker_are_shown_and_all_others_finish(
         for n in range(15, 20):  # nobody has such a workflow
             assert (await handles[n].status()).state == "running"
             assert "No live worker has workflow vanished" in await handles[n].explain()
-        assert await client.count(status=["completed"]) == 100
+        assert await client.count(status=["completed"]) == 280
 
 
 def damage(file: Path) -> None:

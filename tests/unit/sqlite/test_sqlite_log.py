@@ -103,14 +103,21 @@ async def test_a_reader_that_stays_holds_writers_up_less_and_less(path: Path, st
     writer.execute("UPDATE tide SET level = level + 1")
     log = Log(str(path), clock, bytes_max=1_000, wait_seconds=0.01)
     asked: list[float] = []
-    writer.set_trace_callback(
-        lambda said: asked.append(clock.monotonic()) if said.endswith("busy_timeout = 0") else None
-    )
+    tries: list[float] = []
+
+    def hear(said: str) -> None:
+        if said.endswith("busy_timeout = 0"):
+            asked.append(clock.monotonic())
+        elif "wal_checkpoint" in said:
+            tries.append(clock.monotonic())
+
+    writer.set_trace_callback(hear)
     for _ in range(240):  # a minute
         log.look(writer)
         clock.advance(0.25)
     pauses = [after - before for before, after in itertools.pairwise(asked)]
     assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0], abs=0.25)
+    assert [tries.count(moment) for moment in asked] == [10, 5, 2, 1, 1, 1, 1, 1, 1]
     reader.execute("ROLLBACK")
     clock.advance(10.0)
     log.look(writer)

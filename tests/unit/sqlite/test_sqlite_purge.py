@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ def rows(path: Path) -> dict[str, int]:
         return {name: raw.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
 
 
+async def until_none(store: SqliteStore) -> AsyncIterator[int]:
+    while deleted := await store.purge(PurgeQuery()):
+        yield deleted
+
+
 async def shrunk(store: SqliteStore, piece: int) -> list[int]:
     pieces: list[int] = []
     while given := await store.shrink(piece):
@@ -58,6 +64,18 @@ async def test_what_is_purged_can_be_given_back_to_the_file_system(store: Sqlite
     assert max(pieces) <= 400_000
     assert os.stat(path).st_size < RUNS * len(ENTRY) / 4 < large
     assert list(await store.check()) == []
+
+
+async def test_a_purge_of_large_runs_takes_few_at_a_time(store: SqliteStore) -> None:
+    """Writers wait for it, other workers' heartbeats among them: a gigabyte at once would cost them their leases."""
+    await store.create([new_run(f"r{n}") for n in range(12)])
+    poll = await store.poll(session("w"), Want(f"p{next(POLLS)}", LANES, 12))
+    for claim in poll.claims:
+        ended = Ended(RunStatus.COMPLETED, b"")
+        await store.commit([Commit(claim.run.id, claim.run.epoch, 0, 0, append=(b"x" * 4_000_000,), then=ended)])
+    batches = [deleted async for deleted in until_none(store)]
+    assert sum(batches) == 12
+    assert max(batches) <= 5
 
 
 async def test_it_is_given_back_while_others_write(store: SqliteStore, path: Path) -> None:
