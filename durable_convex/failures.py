@@ -144,6 +144,9 @@ def trouble(status: int, code: str, message: str, retry_after: str | None = None
     if status == 404:
         words = f"is not there ({said}). Check the URL: `npx convex dashboard` shows the deployment's own"
         return Trouble(ReadOnly, words, again=False, done=False)
+    if 300 <= status < 400:
+        words = f"sends us to another address, where we do not follow it ({said}). Check the URL"
+        return Trouble(ReadOnly, words, again=False, done=False)
     if status == 413:
         return Trouble(PayloadTooLarge, f"does not take so much at once ({said})", again=False, done=False)
     if status in _AGAIN or status >= 500:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from durable.clock import Clock, SystemClock
-from durable.errors import InvalidInput, PayloadTooLarge, StoreError, Transient
+from durable.errors import InvalidInput, OutcomeUnknown, PayloadTooLarge, StoreError, Transient
 from durable_convex.failures import FunctionFailed
 from durable_convex.transport import Kind, Transport
 from durable_convex.wire import JsonValue
@@ -23,6 +23,7 @@ __all__ = ["Group", "Item", "Limits", "batched", "single"]
 
 _ALONE_TRIES: Final = 3
 _ALONE_WAIT_SECONDS: Final = 0.2
+_BREATH_SECONDS: Final = 0.003
 
 
 @final
@@ -173,8 +174,12 @@ class Group:
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)
-        if not self._closed:
+        if self._closed or not self._waiting:
+            return
+        if len(self._waiting) >= self._limits.items:
             self._take_off()
+        else:  # whoever was just answered mostly has something to ask, and need not wait for a whole call more
+            asyncio.get_running_loop().call_later(_BREATH_SECONDS, self._take_off)
 
     async def _fly(self) -> None:
         batch = self._batch()
@@ -183,7 +188,7 @@ class Group:
         try:
             await self._say(batch)
         finally:
-            _fail(batch, Transient("The store was closed while this was under way."))
+            _fail(batch, OutcomeUnknown("The store was closed while this was under way; it may have been done."))
 
     def _batch(self) -> list[Item]:
         """The items at the head of the queue that fit into one call; one at least."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, final
 
-from durable.clock import Clock
+from durable.clock import Clock, SystemClock
 from durable.errors import DurableError, InvalidInput
 from durable.store import (
     PAGE_SIZE_MAX,
@@ -55,6 +55,7 @@ _READS: Final = Limits(items=50, ranges=600, characters=1024 * 1024, flights=4)
 _PAGE_RANGES: Final = 150  # a page may weigh 4 MiB of the 16 that an answer may have
 _PAYLOAD_RANGES: Final = 40  # one payload: a MiB
 _ROWS_AT_ONCE: Final = 100
+_CLAIMS_MAX: Final = 250  # the component gives no more to one poll
 _RECORD_BYTES_SHORT: Final = 3 * 1024 * 1024  # a page of records that ended early has at least so much
 
 # Written out here, for inside the class ``list`` is the verb.
@@ -102,6 +103,8 @@ class ConvexStore:
         self._reads = Group(self._transport, "read", "query", "asks", _READS, self._well)
         self._watch = Watch(self._transport)
         self._known = False
+        self._line = SystemClock().token()
+        self._polls = 0
 
     # ── lifecycle ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,8 +196,10 @@ class ConvexStore:
 
     async def poll(self, session: WorkerSession, want: Want) -> Poll:
         self._watch.concern(session.id)
-        ranges = 40 + 8 * want.limit + 4 * len(want.held)
+        ranges = 40 + 2 * len(want.lanes) + 8 * min(want.limit, _CLAIMS_MAX) + 4 * len(want.held)
+        self._polls += 1  # one that is held up on the way, and comes after the next, is known by it
         fields: Fields = {"session": encode(session, WorkerSession), "want": encode(want, Want)}
+        fields["sent"] = {"line": self._line, "number": float(self._polls)}
         with self._watch.polling() as taken:
             poll = decode(await self._sync("poll", fields, ranges=ranges), Poll)
             taken(claim.run.id for claim in poll.claims)
@@ -331,6 +336,7 @@ class ConvexStore:
     ) -> RecordRow | None:
         fields: Fields = {"kind": kind, "key": key, "value": encode(value, bytes)}
         fields |= {"expect": encode(expect, int | None), "keep_seconds": encode(keep_seconds, float | None)}
+        fields["request"] = SystemClock().token()  # if its answer is lost, the repeat is known for one
         answer: RecordRow | None = decode(await self._sync("put_record", fields, guilty=True), _RECORD)
         return answer
 

@@ -71,7 +71,7 @@ class Access:
         if self.identity is None:
             return None
         try:
-            return await self.identity()
+            return (await self.identity()).strip()  # a header cannot hold the line break of the file it was in
         except Exception as error:
             raise Transient(f"The identity for Convex could not be fetched: {error!r}.") from error
 
@@ -192,7 +192,11 @@ class Transport:
         headers = await self.headers()
         try:
             async with self.session.post(
-                f"{self.target.base}/api/{kind}", data=_sent(body), headers=headers, timeout=timeout
+                f"{self.target.base}/api/{kind}",
+                data=_sent(body),
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,  # the token is in the body, and would go along
             ) as response:
                 raw = await response.read()
                 status, retry_after = response.status, response.headers.get("Retry-After")

@@ -29,6 +29,7 @@ from pydantic import VERSION, GetCoreSchemaHandler, TypeAdapter
 
 from durable.clock import SystemClock
 from durable.errors import MissingExtra
+from durable_testing.late import see_real_classes
 
 __all__ = ["WallClock", "follow", "followed"]
 
@@ -197,6 +198,7 @@ def _start() -> WallClock:
         copyreg.pickle(kind, _reduced)
     _exchange(changed, kept)
     _try_pydantic(classes)
+    see_real_classes({"datetime": api.real_datetime, "date": api.real_date})
     return wall
 
 

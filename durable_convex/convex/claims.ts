@@ -4,11 +4,17 @@ import type { Doc, Reader } from "./functions";
 export const AGED_SECONDS = 60;
 /** Due runs that one poll looks at; the next poll goes on. */
 const SEEN_MAX = 2_000;
+/** Priorities of a lane that are told apart; below them runs are claimed in the order in which they are due. */
+const RANKS_MAX = 32;
+/** Runs of higher priorities that are passed over on the way to the first below them. */
+const PASSED_MAX = 1_000;
 
 export interface Head {
   lane: string;
   rank: number;
   task: Doc<"tasks">;
+  /** Whether it stands for every rank from its own on, of which there are too many to look at each. */
+  below: boolean;
 }
 
 /** The earliest due run of each lane and priority that has anything due, now or later. */
@@ -17,18 +23,40 @@ export async function heads(db: Reader, lanes: Iterable<string>): Promise<Head[]
   return found.flat();
 }
 
-/** One step of the index per priority, however much lies behind each. */
+/** One step of the index per priority, however much lies behind each; one more for all that are too many. */
 async function headsOf(db: Reader, lane: string): Promise<Head[]> {
   const found: Head[] = [];
   for (let rank = -Infinity; ;) {
+    if (found.length === RANKS_MAX) return [...found, ...(await headBelow(db, lane, rank))];
     const task = await db
       .query("tasks")
       .withIndex("by_due", (q) => q.eq("dueLane", lane).gt("rank", rank))
       .first();
     if (task === null) return found;
-    found.push({ lane, rank: task.rank, task });
+    found.push({ lane, rank: task.rank, task, below: false });
     rank = task.rank;
   }
+}
+
+async function headBelow(db: Reader, lane: string, rank: number): Promise<Head[]> {
+  for await (const task of dueBelow(db, lane, rank)) return [{ lane, rank, task, below: true }];
+  return [];
+}
+
+/** The runs of a lane below a priority, by due time. */
+async function* dueBelow(db: Reader, lane: string, rank: number): AsyncGenerator<Doc<"tasks">> {
+  let passed = 0;
+  for await (const task of db.query("tasks").withIndex("by_lane_due", (q) => q.eq("dueLane", lane))) {
+    if (task.rank > rank) yield task;
+    else if ((passed += 1) >= PASSED_MAX) return; // these come first, and so they may
+  }
+}
+
+function dueOf(db: Reader, lane: string, rank: number): AsyncIterator<Doc<"tasks">> {
+  return db
+    .query("tasks")
+    .withIndex("by_due", (q) => q.eq("dueLane", lane).eq("rank", rank))
+    [Symbol.asyncIterator]();
 }
 
 export function earliest(found: Iterable<Head>): number | undefined {
@@ -66,12 +94,9 @@ export class DueRuns {
   ) {
     this.buckets = found
       .filter((head) => (head.task.dueAt ?? now) <= now)
-      .map(({ lane, rank, task }) => ({
+      .map(({ lane, rank, task, below }) => ({
         head: task,
-        rest: db
-          .query("tasks")
-          .withIndex("by_due", (q) => q.eq("dueLane", lane).eq("rank", rank))
-          [Symbol.asyncIterator](),
+        rest: below ? dueBelow(db, lane, rank) : dueOf(db, lane, rank),
       }));
   }
 
@@ -97,7 +122,7 @@ export class DueRuns {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.buckets.map(({ rest }) => rest.return?.()));
+    await Promise.all(this.buckets.map(({ rest }) => rest.return?.(undefined)));
   }
 }
 

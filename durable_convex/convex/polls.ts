@@ -11,9 +11,13 @@ import {
   PAGE_BYTES_MAX,
   PAGE_SIZE_MAX,
   type Bytes,
+  type SentPoll,
   type Want,
   type WorkerSession,
 } from "./values";
+
+/** Claims of one poll at most, each of which takes up to four reads of the 4,096 that a transaction may make. */
+const CLAIMS_MAX = 250;
 
 interface Taken {
   run: string;
@@ -41,8 +45,15 @@ interface Budget {
   bytes: number;
 }
 
-export async function poll(tx: Tx, worker: WorkerSession, want: Want): Promise<Poll> {
+/**
+ * See `Store.poll`. A poll that comes after a later one of its client was held up on the way: nobody waits for its
+ * answer, and the runs that it does not know of yet must not be released.
+ */
+export async function poll(tx: Tx, worker: WorkerSession, want: Want, sent?: SentPoll | null): Promise<Poll> {
   const { session, lease } = await beat(tx, worker); // (1)
+  const { lastSent } = lease;
+  const late = sent != null && sent.line === lastSent?.line && sent.number < lastSent.number;
+  if (late) return { now: tx.now, claims: [], messages: [], lost: [] };
   await reap(tx, want.lonely_after); // (2)
   await tx.flush();
   const repeated = lease.lastPoll === want.poll_id;
@@ -61,7 +72,9 @@ export async function poll(tx: Tx, worker: WorkerSession, want: Want): Promise<P
   const owns = (run: string, epoch: number): boolean => mine.get(run)?.task.epoch === epoch;
   const stillHeld = want.held.filter((one) => owns(one.run, one.epoch));
   const lostRuns = session.lostRuns && stillHeld.length < want.held.length;
-  if (!repeated) await tx.db.patch(lease._id, { lastPoll: want.poll_id, lastClaims: claims });
+  if (!repeated) {
+    await tx.db.patch(lease._id, { lastPoll: want.poll_id, lastClaims: claims, lastSent: sent ?? undefined });
+  }
   await noted(tx, session, [...lanes.keys()], lostRuns);
   if (mine.size === 0 && want.idle_lease_seconds) await idle(tx, worker.id, want.idle_lease_seconds);
   const answered = claims.filter(({ run, epoch }) => owns(run, epoch));
@@ -107,7 +120,7 @@ async function pick(tx: Tx, want: Want, found: readonly Head[]): Promise<Picked>
   const picked: Picked = { take: [], block: [], due: undefined };
   const later: number[] = [];
   let lonelyTaken = false;
-  while (picked.take.length < want.limit) {
+  while (picked.take.length < Math.min(want.limit, CLAIMS_MAX)) {
     const task = await runs.next();
     if (task === null) break;
     const lonely = task.lane !== CLOSING_LANE && task.strikes >= want.lonely_after;

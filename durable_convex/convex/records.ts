@@ -39,16 +39,19 @@ export interface Put {
   value: Bytes;
   expect?: number | null;
   keep_seconds?: number | null;
+  request?: string | null;
 }
 
 export async function put(tx: Tx, asked: Put): Promise<RecordRow | null> {
   const { kind, key } = asked;
   const row = await find(tx, kind, key);
   const before = row !== null && alive(row, tx.now) ? row.version : 0;
+  if (row !== null && asked.request != null && row.request === asked.request) return await shown(tx, row);
   if (asked.expect != null && asked.expect !== before) return null;
   const value = await keep(tx.db, "records", asked.value, INLINE_ROW);
   const expiresAt = asked.keep_seconds == null ? undefined : tx.now + asked.keep_seconds;
-  const fields = { kind, key, value, version: before + 1, updatedAt: tx.now, expiresAt };
+  const request = asked.request ?? undefined;
+  const fields = { kind, key, value, version: before + 1, updatedAt: tx.now, expiresAt, request };
   if (row === null) {
     await tx.db.insert("records", fields);
   } else {

@@ -8,7 +8,7 @@
  */
 import { defineSchema, defineTable } from "convex/server";
 import { v } from "convex/values";
-import { bytes, messageKind, parent, status, wait } from "./values";
+import { bytes, messageKind, parent, sent, status, wait } from "./values";
 
 /** Bytes in place, or in documents of `payloads` where they are too many for one. */
 export const kept = v.union(bytes, v.object({ parts: v.array(v.id("payloads")), size: v.number() }));
@@ -83,6 +83,7 @@ const tasks = defineTable({
 })
   .index("by_run", ["run"])
   .index("by_due", ["dueLane", "rank", "dueAt"])
+  .index("by_lane_due", ["dueLane", "dueAt"])
   .index("by_owner", ["owner", "lane"])
   .index("by_attention", ["attention"]);
 
@@ -156,6 +157,7 @@ export default defineSchema({
     expiresAt: v.number(),
     reaped: v.boolean(), // expired, and holding nothing any more
     lastPoll: v.optional(v.string()),
+    lastSent: v.optional(sent),
     lastClaims: v.array(v.object({ run: v.string(), epoch: v.number(), lonely: v.boolean() })),
   })
     .index("by_session", ["session"])
@@ -165,6 +167,7 @@ export default defineSchema({
     key: v.string(),
     value: kept,
     version: v.number(),
+    request: v.optional(v.string()), // of its last put: a repeat of that is known by it
     updatedAt: v.number(),
     expiresAt: v.optional(v.number()),
   })

@@ -36,7 +36,7 @@ async function operate(tx: Tx, scheduler: Scheduler, asked: Op): Promise<unknown
         (run) => create(tx, run),
       );
     case "poll":
-      return await poll(tx, asked.session, asked.want);
+      return await poll(tx, asked.session, asked.want, asked.sent);
     case "renew":
       return await renew(tx, asked.session);
     case "leave":

@@ -172,10 +172,13 @@ export const runQuery = v.object({
   queue: maybe(v.string()),
 });
 
+/** Which of a client's polls one is: a later one has a higher number, a repeat the same. */
+export const sent = v.object({ line: v.string(), number: v.number() });
+
 /** Everything that `sync` does. */
 export const op = v.union(
   v.object({ op: v.literal("create"), runs: v.array(newRun) }),
-  v.object({ op: v.literal("poll"), session, want }),
+  v.object({ op: v.literal("poll"), session, want, sent: maybe(sent) }),
   v.object({ op: v.literal("renew"), session }),
   v.object({ op: v.literal("leave"), session: v.string() }),
   v.object({ op: v.literal("commit"), commits: v.array(commit) }),
@@ -189,6 +192,7 @@ export const op = v.union(
     value: bytes,
     expect: maybe(v.number()),
     keep_seconds: maybe(v.number()),
+    request: maybe(v.string()),
   }),
   v.object({ op: v.literal("get_record"), kind: v.string(), key: v.string() }),
   v.object({ op: v.literal("list_records"), kind: v.string(), after: v.string(), limit: v.number() }),
@@ -241,6 +245,7 @@ export type Message = Infer<typeof message>;
 export type Wait = Infer<typeof wait>;
 export type WorkerSession = Infer<typeof session>;
 export type Lane = Infer<typeof lane>;
+export type SentPoll = Infer<typeof sent>;
 export type Want = Infer<typeof want>;
 export type Then = Infer<typeof then>;
 export type Commit = Infer<typeof commit>;

@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("durable", "durable_convex", "durable_dag", "durable_otel", "durable_sqlite", "durable_testing")
+PACKAGES = (
+    "durable",
+    "durable_convex",
+    "durable_dag",
+    "durable_otel",
+    "durable_server",
+    "durable_sqlite",
+    "durable_testing",
+)
 MODULE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 

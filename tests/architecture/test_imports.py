@@ -17,13 +17,17 @@ NOT_WITH_DURABLE = {
     "durable.cli",
     "durable_dag",
     "durable_otel",
+    "durable_server",
     "durable_sqlite",
     "durable_testing",
+    "fastapi",
+    "httpx",
     "hypothesis",
     "opentelemetry",
     "pytest",
     "rich",
     "sqlite3",
+    "uvicorn",
 }
 
 
@@ -58,6 +62,13 @@ def test_the_sqlite_adapter_loads_no_engine() -> None:
     assert loaded & {"click", "rich", "pytest", "hypothesis", "durable_testing"} == set()
 
 
-@pytest.mark.parametrize("package", ["durable", "durable_dag", "durable_otel", "durable_sqlite", "durable_testing"])
+def test_the_server_package_and_its_commands_load_no_framework_before_it_is_needed() -> None:
+    loaded = loaded_by("import durable_server, durable_server.commands.server_command, durable.cli.main")
+    assert loaded & {"fastapi", "starlette", "uvicorn", "httpx", "durable_dag", "durable_testing"} == set()
+
+
+@pytest.mark.parametrize(
+    "package", ["durable", "durable_dag", "durable_otel", "durable_server", "durable_sqlite", "durable_testing"]
+)
 def test_each_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()

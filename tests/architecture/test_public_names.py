@@ -24,6 +24,7 @@ PUBLIC = (
     "durable_dag.js",
     "durable_dag.pictures",
     "durable_otel",
+    "durable_server",
     "durable_sqlite",
     "durable_testing",
     "durable_testing.conformance",

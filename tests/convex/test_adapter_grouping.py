@@ -41,6 +41,22 @@ async def test_what_is_asked_while_a_call_is_under_way_goes_with_the_next(look: 
     assert sent[0] == ["create"]
 
 
+async def test_what_an_answer_leads_to_goes_with_what_waited_for_the_call_to_end(look: Lookalike) -> None:
+    async with opened(look.url) as store:
+
+        async def one_after_the_other() -> None:
+            await store.create([new_run("first")])
+            for _ in range(5):  # turns of the loop: what an engine does between an answer and its next call
+                await asyncio.sleep(0)
+            await store.send([signal("m", "first")])
+
+        both = asyncio.ensure_future(one_after_the_other())
+        while not look.calls["sync"]:
+            await asyncio.sleep(0)
+        await asyncio.gather(both, store.renew(SESSION))
+    assert operations(look) == [["create"], ["renew", "send"]]
+
+
 async def test_a_hundred_commits_are_the_most_in_one_call(look: Lookalike) -> None:
     async with opened(look.url) as store:
         await store.create([new_run(f"r{n:03}") for n in range(120)])

@@ -11,6 +11,7 @@ from cli_shell import Shell
 from durable.cli.failures import Exit
 from durable.cli.main import cli, db, runs
 from durable.cli.options import Settings
+from durable.cli.plugins import plugin_names
 from durable.errors import (
     Corrupt,
     InvalidInput,
@@ -39,10 +40,15 @@ def all_commands() -> list[tuple[str, click.Command]]:
 def test_the_commands_are_these(shell: Shell) -> None:
     assert [name for name, _ in all_commands()] == [
         *("run", "start", "worker", "plan", "replay", "runs", "db", "doctor", "demo", "version"),
+        *plugin_names(),
         *("runs list", "runs show", "runs watch", "runs history", "runs why", "runs result", "runs signal"),
         *("runs cancel", "runs terminate", "runs pause", "runs resume", "runs retry", "runs fork", "runs settle"),
         *("db check", "db stats", "db gc"),
     ]
+
+
+def test_other_packages_bring_commands_of_their_own() -> None:
+    assert {"server", "tokens", "webhooks"} <= set(plugin_names())
 
 
 @pytest.mark.parametrize("name", [name for name, _ in all_commands()])
@@ -180,7 +186,7 @@ def test_colours_are_asked_of_option_environment_and_stream(monkeypatch: pytest.
 
 
 def test_the_exit_codes_are_these() -> None:
-    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5, 7, 124, 130]
+    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5, 6, 7, 124, 130]
 
 
 # ── as a process ─────────────────────────────────────────────────────────────────────────────────────────────────────

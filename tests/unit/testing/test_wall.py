@@ -312,6 +312,21 @@ print(abs(time.time() - SystemClock().now()) < 60, abs(seconds() - datetime.now(
     assert fresh(program).splitlines() == ["5.0 5.0 5.0 True True", "2010 2010", "True True"]
 
 
+@pytest.mark.slow
+def test_pydantics_first_version_can_be_imported_once_a_clock_was_followed() -> None:
+    """FastAPI does; its classes of ``date`` have a metaclass of their own."""
+    program = """
+import datetime
+import durable_testing.wall
+leave = durable_testing.wall.follow(lambda: 5.0)
+import pydantic.v1.types
+print(pydantic.v1.types.ConstrainedDate.__mro__[1].__module__, datetime.datetime.now().year)
+leave()
+print(issubclass(pydantic.v1.types.ConstrainedDate, datetime.date), datetime.date.today().year > 2020)
+"""
+    assert fresh(program).splitlines() == ["datetime 1970", "True True"]
+
+
 # ── modules, models and the codec ────────────────────────────────────────────────────────────────────────────────────
 
 HEADERS = pytest.mark.parametrize("header", ["", "from __future__ import annotations"], ids=["evaluated", "future"])

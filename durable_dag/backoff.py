@@ -1,0 +1,28 @@
+"""A definition's retry policy by itself: how long until the next attempt, and which errors are worth one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Final
+
+from durable_dag.definition import RetryPolicy
+
+__all__ = ["FOREVER_SECONDS", "nominal_delay", "retried"]
+
+FOREVER_SECONDS: Final = 365 * 86_400.0
+
+
+def nominal_delay(policy: RetryPolicy, attempt: int) -> float:
+    """Seconds between a failed attempt, counted from 1, and the next one, chance left out."""
+    longest = FOREVER_SECONDS if policy.max_delay is None else policy.max_delay / 1000
+    try:
+        return min(policy.initial_delay / 1000 * policy.multiplier ** (attempt - 1), longest)
+    except OverflowError:
+        return longest
+
+
+def retried(policy: RetryPolicy, names: Set[str]) -> bool:
+    """Whether an error with any of these names (or HTTP statuses) is worth another attempt."""
+    if names & set(policy.do_not_retry_on):
+        return False
+    return not policy.retry_on or bool(names & set(policy.retry_on))

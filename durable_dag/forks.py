@@ -1,0 +1,123 @@
+"""Doing executions again: what a retry resets, and what a fork takes over."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from durable.errors import InvalidInput
+from durable_dag import layers
+from durable_dag.conductor import Conductor
+from durable_dag.errors import ExecutionConflict
+from durable_dag.hooks import Deliveries
+from durable_dag.interpreter import facts_of
+from durable_dag.plan import Plan
+from durable_dag.problems import nearest
+from durable_dag.story import Story
+from durable_dag.view import Execution
+
+Json: TypeAlias = Any
+
+__all__ = ["Order", "endpoint_key", "retry_order", "taken_over", "unbegun_letters"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a retry asks the run for.
+
+    Attributes:
+        round: Which of the run's failed ends it answers.
+        cut: Identity of the call before which the journal is kept; None for the engine's own choice.
+    """
+
+    steps: tuple[str, ...]
+    context: Mapping[str, Json]
+    round: int
+    cut: str | None
+
+    def as_json(self) -> dict[str, Json]:
+        """As the run reads it."""
+        return {"steps": list(self.steps), "context": dict(self.context)}
+
+
+def retry_order(execution: Execution, steps: Sequence[str] | None, context: Mapping[str, Json] | None) -> Order | None:
+    """What a retry asks for; None where going on from where it stopped is all.
+
+    Raises:
+        ExecutionConflict: There is nothing to be retried.
+        InvalidInput: There is no such step.
+    """
+    if not execution.ended:
+        raise ExecutionConflict(f"Execution {execution.id!r} is {execution.word}: only one that has ended is retried.")
+    if execution.word == "completed":
+        raise ExecutionConflict(f"Execution {execution.id!r} has completed; fork it from a step to do that step again.")
+    story = execution.story
+    if story is None or (execution.word == "failed" and story.verdict is None):
+        return None
+    ids = _chosen(story, execution.id, steps)
+    if execution.word == "failed":
+        return Order(tuple(ids), context or {}, story.rounds - 1, story.verdict)
+    return Order(tuple(ids), context or {}, story.rounds, None) if ids else None
+
+
+def _chosen(story: Story, execution: str, steps: Sequence[str] | None) -> list[str]:
+    board, plan = story.conductor.board, story.conductor.plan
+    if steps is None:
+        return board.in_the_way
+    for id in steps:
+        _known(id, plan, execution)
+    behind = layers.descendants(plan.graph, steps)
+    return [id for id in plan.steps if id in behind]
+
+
+def taken_over(
+    execution: Execution, plan: Plan, step: str, context: Mapping[str, Json] | None
+) -> tuple[dict[str, Json], dict[str, Json]]:
+    """What a fork is given: the results of steps that do not come after ``step``, and the start's context.
+
+    Raises:
+        InvalidInput: There is no such step.
+    """
+    _known(step, plan, execution.id)
+    behind = layers.descendants(plan.graph, [step])
+    given: dict[str, Json] = {}
+    if execution.story is not None:
+        conductor = execution.story.conductor
+        for id in plan.steps:
+            if id in behind or id not in conductor.plan.steps or conductor.board.place(id).standing != "success":
+                continue
+            given[id] = {"value": conductor.result_of(id), "branch": conductor.board.place(id).branch}
+    return given, {**(execution.request.get("context") or {}), **(context or {})}
+
+
+def _known(step: str, plan: Plan, execution: str) -> None:
+    if step not in plan.steps:
+        hint = nearest(step, plan.steps)
+        meant = "" if hint is None else f" Did you mean {hint!r}?"
+        raise InvalidInput(f"The workflow of execution {execution!r} has no step {step!r}.{meant}")
+
+
+def endpoint_key(request: Mapping[str, Json]) -> str:
+    """By which an endpoint that wants no more is remembered."""
+    return hashlib.sha256(str((request.get("target") or {}).get("url", "")).encode()).hexdigest()
+
+
+class Teller(Protocol):
+    """Who knows a run's webhooks."""
+
+    def deliveries(self, definition: Plan, request: Mapping[str, Json]) -> Deliveries:
+        """They."""
+        ...
+
+
+def unbegun_letters(teller: Teller, execution: Execution) -> list[dict[str, Json]]:
+    """What is told of a run that was cancelled before anything of it ran."""
+    ended = execution.status.ended_at
+    if execution.plan is None or ended is None:
+        return []
+    id = execution.plan.definition.id
+    facts = facts_of(execution.id, execution.request, id, execution.version, ended)
+    conductor = Conductor(execution.plan, facts, {})
+    return teller.deliveries(execution.plan, execution.request).of_end(conductor, "cancelled", None, ended)

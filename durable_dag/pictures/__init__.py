@@ -1,0 +1,9 @@
+"""Pictures of definitions and executions: SVG, Mermaid, DOT and plain text, all from one drawing."""
+
+from durable_dag.pictures.ascii import ascii_text
+from durable_dag.pictures.dot import dot
+from durable_dag.pictures.drawing import Drawing, drawing_of
+from durable_dag.pictures.mermaid import mermaid
+from durable_dag.pictures.svg import svg
+
+__all__ = ["Drawing", "ascii_text", "dot", "drawing_of", "mermaid", "svg"]
