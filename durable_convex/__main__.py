@@ -87,7 +87,8 @@ def _left_to_you(done: Installed) -> int:
 
 def _next() -> int:
     print(
-        "\nNext, in the directory above:\n"
+        "\nNext, on this machine alone: durable-convex dev. On Convex, in the directory above:\n"
+        "  npm install convex           # unless your app has it\n"
         "  npx convex dev --once        # or: npx convex deploy\n"
         f"  npx convex env set {_TOKEN} {SystemClock().token()}{SystemClock().token()}"
     )

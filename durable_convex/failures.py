@@ -28,6 +28,7 @@ __all__ = [
     "Trouble",
     "at_the_door",
     "cut",
+    "masked",
     "other_protocol",
     "refusal",
     "trouble",
@@ -62,6 +63,11 @@ class Refusal(ReadOnly):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def masked(text: str, secret: str) -> str:
+    """What a deployment says, without the secret: an error about arguments repeats them, and is logged."""
+    return text.replace(secret, "***") if secret else text
 
 
 @dataclass(frozen=True, slots=True)

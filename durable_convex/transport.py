@@ -150,12 +150,13 @@ class Transport:
             Transient, OutcomeUnknown: See ``failures``.
         """
         path = f"{self.target.functions}:{function}"
-        token = json.dumps(await self.access.token())
+        token = await self.access.token()
         try:
-            return await self.call(path, kind, f'{{"token":{token}{rest}}}')
+            return await self.call(path, kind, f'{{"token":{json.dumps(token)}{rest}}}')
         except FunctionFailed as failed:
             refused = failures.refusal(failed, self.target.base)
-            raise (failed if refused is None else refused) from None
+            told = FunctionFailed(path, failures.masked(failed.text, token), failed.data)
+            raise (told if refused is None else refused) from None
 
     async def call(
         self, path: str, kind: Kind, arguments: str, seconds: float | None = None, *, repeatable: bool = True

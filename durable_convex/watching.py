@@ -19,6 +19,7 @@ import aiohttp
 
 from durable.clock import Clock, SystemClock
 from durable.store import SessionId
+from durable_convex import failures
 from durable_convex.transport import Transport
 
 __all__ = ["Listener", "Watch"]
@@ -93,6 +94,7 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._session: SessionId | None = None
+        self._token = ""
         self._version = 0
         self._subscription = 0
         self._last: Any = None
@@ -246,7 +248,8 @@ class Watch:
             await socket.send_json({"type": "Authenticate", "tokenType": "User", "value": jwt, "baseVersion": 0})
 
     async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        arguments: dict[str, Any] = {"token": await self._transport.access.token()}
+        self._token = await self._transport.access.token()
+        arguments: dict[str, Any] = {"token": self._token}
         if self._session is not None:
             arguments["session"] = self._session
         changes: list[dict[str, Any]] = []
@@ -300,9 +303,8 @@ class Watch:
                 if before != self._last:
                     self._turned(_gone(before, self._last))
             case "QueryFailed":
-                raise _Broken(
-                    f"the function {self._transport.target.functions}:watch failed: {change.get('errorMessage')}"
-                )
+                why = failures.masked(str(change.get("errorMessage")), self._token)
+                raise _Broken(f"the function {self._transport.target.functions}:watch failed: {why}")
             case _:
                 pass
 

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from durable.errors import StoreError
 from durable.store import Held, NewRun, RunId, SessionId, Want, WorkerSession
 from durable_convex import ConvexStore
+from durable_convex.install import install
 from durable_testing.clock import ManualClock
 from durable_testing.conformance.bench import LANES, new_run
 from tests.convex import deployments
+from tests.convex.conftest import opened
 from tests.convex.deployments import Deployments
+from tests.convex.standin import running
 
 pytestmark = pytest.mark.slow
 
+OTHER = """
+import { mutationGeneric, queryGeneric } from "convex/server";
+export { info } from "./durable";
+export const sync = mutationGeneric({ args: {}, handler: async () => null });
+export const watch = queryGeneric({ args: {}, handler: async () => null });
+"""
 SESSION = WorkerSession(SessionId("s"), "s", 15.0, (("work", "1"),), ("default",))
 
 
@@ -43,6 +56,24 @@ async def store(server: Deployments, clock: ManualClock) -> AsyncIterator[Convex
 async def create(store: ConvexStore, runs: Sequence[NewRun]) -> None:
     for start in range(0, len(runs), 100):
         await store.create(runs[start : start + 100])
+
+
+async def test_a_function_that_repeats_its_arguments_in_an_error_does_not_bring_the_token_into_a_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    install(tmp_path / "convex")
+    (tmp_path / "convex" / "other.ts").write_text(OTHER)
+    with running(tmp_path / "convex", tmp_path, "--env", "DURABLE_TOKEN=a-secret-token") as server:
+        async with opened(f"{server.url}?functions=other", auth="a-secret-token") as store:
+            with pytest.raises(StoreError, match="extra field"):
+                await store.poll(SESSION, Want("p", LANES, 10))
+            listening = asyncio.ensure_future(anext(store.changes()))
+            while "watch failed" not in caplog.text:
+                await asyncio.sleep(0.01)
+            listening.cancel()
+    assert "extra field" in caplog.text
+    assert "a-secret-token" not in caplog.text
 
 
 class Sent:

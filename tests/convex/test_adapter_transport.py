@@ -69,6 +69,17 @@ async def test_a_deployment_that_asks_for_patience_is_given_it(look: Lookalike) 
     assert look.calls["sync"] == 1, "an hour is more than our patience"
 
 
+async def test_nobody_is_followed_to_another_address_for_the_token_would_go_along(look: Lookalike) -> None:
+    elsewhere = Lookalike()
+    with elsewhere.running():
+        headers = {"Location": f"{elsewhere.url}/api/query"}
+        look.before = lambda name, count: refused(307, **headers)
+        with pytest.raises(InvalidInput, match="another address"):
+            async with opened(look.url):
+                pass
+    assert not elsewhere.sent
+
+
 # ── told ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -205,6 +216,14 @@ async def test_a_token_function_and_an_identity_are_asked_for_each_call(look: Lo
     assert look.identities == ["Bearer jwt 2", "Bearer jwt 4"]
 
 
+async def test_an_identity_may_end_with_the_line_break_of_the_file_that_it_was_in(look: Lookalike) -> None:
+    async def identity() -> str:
+        return "jwt\n"
+
+    async with opened(look.url, identity=identity):
+        assert look.identities == ["Bearer jwt"]
+
+
 async def test_a_token_function_that_fails_is_weather(look: Lookalike) -> None:
     async def broken() -> str:
         raise OSError("the vault is away")
@@ -234,7 +253,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_silent(look: Lookalike
             await asyncio.sleep(0.005)
         async with asyncio.timeout(2):
             await store.close()
-            with pytest.raises(StoreError):
+            with pytest.raises(OutcomeUnknown, match="may have been done"):
                 await asking
         with pytest.raises(StoreError, match="closed"):
             await store.now()

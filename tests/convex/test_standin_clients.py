@@ -36,6 +36,26 @@ def test_the_http_client_calls_functions_and_gets_values_of_all_kinds(server: St
 
 
 @pytest.mark.slow
+def test_a_data_directory_has_one_server_and_a_killed_one_has_none(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    with running(BASIC, tmp_path, "--data", data) as first:
+        with (
+            pytest.raises(AssertionError, match="Another development server works with the data"),
+            running(BASIC, tmp_path, "--data", data),
+        ):
+            pass
+        with (
+            pytest.raises(AssertionError, match=f"Port {first.port} is taken"),
+            running(BASIC, tmp_path, port=first.port),
+        ):
+            pass
+        assert first.call("mutation", "items:bump", {"name": "n"}) == 1.0
+        first.kill()
+        with running(BASIC, tmp_path, "--data", data) as second:
+            assert second.call("query", "items:counter", {"name": "n"}) == 1.0
+
+
+@pytest.mark.slow
 def test_errors_reach_the_http_client_as_the_kinds_that_it_has(server: StandIn) -> None:
     client = http_client.ConvexHttpClient(server.url)
     with pytest.raises(convex.ConvexError) as failed:

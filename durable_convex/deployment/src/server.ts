@@ -13,11 +13,13 @@ import { Deployment } from "./deployment.ts";
 import { Disk } from "./disk.ts";
 import { Environment } from "./environment.ts";
 import { Executor } from "./executor.ts";
+import { SetupError } from "./errors.ts";
 import { Faults } from "./faults.ts";
 import { Gateway } from "./gateway.ts";
 import { HttpInterface } from "./http.ts";
 import { HttpActions, HTTP_PREFIX } from "./http_actions.ts";
 import type { Options } from "./options.ts";
+import { own } from "./ownership.ts";
 import { providersOf } from "./providers.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SharedQueries } from "./shared_queries.ts";
@@ -37,12 +39,14 @@ export interface Running {
  * Starts a deployment.
  *
  * Raises:
- *   SetupError: The functions cannot be loaded, or the data is damaged or does not match the schema.
+ *   SetupError: The functions cannot be loaded, or the data is damaged or does not match the schema, or the data or the
+ *     port is another server's.
  */
 export async function startServer(options: Options): Promise<Running> {
   const app = await loadApp(resolve(options.directory), options.components);
   const faults = new Faults(options.faults);
   const platform = new Map<string, string>();
+  const owned = options.data === null ? null : await own(options.data);
   const deployment = openDeployment(app, options, faults, platform);
   await setVariables(deployment, options);
   const { server, sync } = openInterfaces(deployment, options, faults);
@@ -61,6 +65,7 @@ export async function startServer(options: Options): Promise<Running> {
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
       await deployment.executor.query(async () => deployment.database.close());
+      owned?.release();
     },
   };
 }
@@ -130,7 +135,11 @@ function openInterfaces(
 /** Begins to accept connections; returns the URL, with the port that was free if none was asked for. */
 async function listen(server: Server, { port, host }: Options): Promise<string> {
   await new Promise<void>((listening, failed) => {
-    server.once("error", failed);
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      failed(
+        error.code === "EADDRINUSE" ? new SetupError(`Port ${port} is taken: name another one by --port.`) : error,
+      ),
+    );
     server.listen(port, host, listening);
   });
   return `http://${host}:${(server.address() as AddressInfo).port}`;
