@@ -167,7 +167,7 @@ class Group:
     # ── flying ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take_off(self) -> None:
-        if self._waiting and len(self._flights) < self._limits.flights:
+        if self._waiting and not self._closed and len(self._flights) < self._limits.flights:
             flight = asyncio.get_running_loop().create_task(self._fly())
             self._flights.add(flight)
             flight.add_done_callback(self._landed)

@@ -10,6 +10,8 @@ const FORGET_SECONDS = 2 * 86_400; // dead sessions are remembered for a day at 
 /** Runs that one poll takes from expired sessions; the next poll goes on. */
 const REAP_MAX = 1_000;
 const FORGET_MAX = 50;
+/** Leases of others that one poll looks at; looking again when the next of them ends does no harm. */
+const LEASES_MAX = 100;
 
 export async function findSession(db: Reader, id: string): Promise<Session | null> {
   return await db
@@ -138,12 +140,15 @@ async function forgetOld(tx: Tx): Promise<void> {
   }
 }
 
-/** When the first lease ends that another session has on a run of these lanes. */
+/** When the first lease ends that another session has on a run of these lanes; or earlier, where there are many. */
 export async function leaseEnd(db: Reader, self: string, lanes: ReadonlySet<string>): Promise<number | undefined> {
   if (lanes.size === 0) return undefined;
   const living = db.query("leases").withIndex("by_expiry", (q) => q.eq("reaped", false));
+  let looked = 0;
   for await (const lease of living) {
-    if (lease.session !== self && (await holdsAny(db, lease.session, lanes))) return lease.expiresAt;
+    if (lease.session === self) continue;
+    looked += 1;
+    if (looked > LEASES_MAX || (await holdsAny(db, lease.session, lanes))) return lease.expiresAt;
   }
   return undefined;
 }

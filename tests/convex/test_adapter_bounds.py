@@ -127,6 +127,13 @@ async def test_a_run_of_a_low_priority_is_not_hidden_by_sleeping_ones_of_many_hi
     assert [claim.run.id for claim in (await store.poll(SESSION, Want("p3", LANES, 10))).claims] == ["low"]
 
 
+async def test_a_worker_among_thousands_can_poll(store: ConvexStore) -> None:
+    others = [replace(SESSION, id=SessionId(f"s{n}")) for n in range(4_200)]
+    await asyncio.gather(*(store.renew(other) for other in others))
+    await store.create([new_run("r")])
+    assert len((await store.poll(SESSION, Want("p", LANES, 1))).claims) == 1
+
+
 async def test_a_poll_that_comes_after_the_next_one_takes_nothing_away(
     store: ConvexStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,3 +171,10 @@ def test_init_dev_doctor_one_after_the_other_are_a_live_deployment(tmp_path: Pat
             assert dev.wait(10) is not None
             assert dev.stdout is not None
             assert f"DURABLE_STORE={url}" in dev.stdout.read().decode()
+
+
+def test_without_the_extra_the_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['aiohttp'] = None; import durable_convex.__main__"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("needs its extra: pip install 'durable-engine[convex]'")

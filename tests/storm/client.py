@@ -16,6 +16,7 @@ from typing import Final, final
 
 from durable import Client, connect
 from durable.errors import RunEnded, StoreError
+from durable.store import RunId
 from tests.storm.app import SIGNALS, journey, news
 
 __all__ = ["Acks", "run_id"]
@@ -94,7 +95,7 @@ async def _hand(client: Client, folder: Path, at_once: int, numbers: list[int], 
     dice = random.Random(os.getpid() * 1000 + id(numbers) % 1000)
     while True:
         number, numbers[0] = numbers[0], numbers[0] + 1
-        known = number in acks.started
+        known = number in acks.started or await _exists(client, number)
         while not known and number >= at_once and await _open_runs(client) >= at_once:
             if (folder / "enough").exists():
                 return
@@ -102,6 +103,15 @@ async def _hand(client: Client, folder: Path, at_once: int, numbers: list[int], 
         if not known and number >= at_once and (folder / "enough").exists():
             return
         await _look_after(client, number, acks, dice)
+
+
+async def _exists(client: Client, number: int) -> bool:
+    """Whether a client that was killed has started this run without noting it: it waits for its signals, too."""
+    while True:
+        try:
+            return (await client.store.get([RunId(run_id(number))]))[0] is not None
+        except StoreError:
+            await asyncio.sleep(0.05)
 
 
 async def _open_runs(client: Client) -> int:

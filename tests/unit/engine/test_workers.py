@@ -475,9 +475,7 @@ async def test_nothing_is_left_behind(memory: Any) -> None:
             for n, handle in enumerate(handles):
                 assert await memory.end(handle) == n
             await client.purge(older_than=0)
-    await asyncio.sleep(0.05)
-    assert len(asyncio.all_tasks()) <= tasks
-    assert threading.active_count() <= threads + 1
+    await memory.until(lambda: len(asyncio.all_tasks()) <= tasks and threading.active_count() <= threads + 1)
 
 
 async def test_an_idle_worker_does_little(memory: Any) -> None:
