@@ -14,6 +14,7 @@ from durable.store import (
     Control,
     Controlled,
     Created,
+    Ended,
     InboxMessage,
     JournalPage,
     Message,
@@ -31,7 +32,6 @@ from durable.store import (
     SessionId,
     SessionRecord,
     StreamPage,
-    Waiting,
     Want,
     WorkerSession,
 )
@@ -213,10 +213,12 @@ class ConvexStore:
         self._watch.written()
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
+        heard = self._watch.heard
         data = [(encode(commit, Commit), _ranges_of(commit)) for commit in commits]
         answers = await self._batch("commit", "commits", data, Committed)
-        if any(_hints(commit, self._watch.live) for commit in commits):
-            self._watch.written()
+        hinting = [commit for commit in commits if _hints(commit)]
+        if hinting:  # the subscription's answer names the runs that have ended
+            self._watch.written(heard if all(isinstance(commit.then, Ended) for commit in hinting) else None)
         return answers
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Sent]:
@@ -369,11 +371,8 @@ def _ranges_of(commit: Commit) -> int:
     return 8 + 3 * (others + len(commit.values) + len(commit.emits)) + kept
 
 
-def _hints(commit: Commit, live: bool) -> bool:
-    """Whether somebody else may have something to do, or to read, after it; a run that only waits for a message gives
-    nobody anything, unless one has just come, which the subscription would tell.
-    """
-    then = commit.then
-    if not (isinstance(then, Running) or (live and isinstance(then, Waiting) and then.wake_at is None)):
+def _hints(commit: Commit) -> bool:
+    """Whether somebody else may have something to do, or to read, after it."""
+    if not isinstance(commit.then, Running):
         return True
     return bool(commit.messages or commit.children or commit.emits or commit.values)

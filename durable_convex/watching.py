@@ -85,6 +85,7 @@ class Watch:
 
     Attributes:
         live: Whether the subscription stands, so that what other processes write is heard of.
+        heard: How many times it has told something new.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -106,6 +107,7 @@ class Watch:
         self._said = False
         self._closed = False
         self.live = False
+        self.heard = 0
 
     # ── who listens ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -124,15 +126,18 @@ class Watch:
         for listener in list(self._listeners):
             listener.hint()
 
-    def written(self) -> None:
+    def written(self, heard: int | None = None) -> None:
         """This store has written what may concern those who listen to it.
 
-        The subscription tells them, too: one hint is enough, for each makes a worker look. Should the socket be dead
-        without our knowing, they are told all the same, a moment later.
+        The subscription tells them, too, if it shows there: one hint is enough, for each makes a worker look. Should it
+        not, or should the socket be dead without our knowing, they are told all the same, a moment later.
+
+        Args:
+            heard: Of before the write, if the write is certain to show: it may have been told before its answer came.
         """
         if not self.live:
             self.hint()
-        elif self._echo is None:
+        elif self._echo is None and (heard is None or heard == self.heard):
             self._echo = asyncio.get_running_loop().call_later(_ECHO_SECONDS, self.hint)
 
     @contextlib.contextmanager
@@ -183,6 +188,7 @@ class Watch:
         if gone is not None and self._polls > 0:
             self._gone |= gone  # taken by a poll of ours, perhaps, whose answer is on its way
         elif gone is None or not gone <= self._claimed:
+            self.heard += 1
             self.hint()
 
     def _drop_echo(self) -> None:

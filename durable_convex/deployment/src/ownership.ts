@@ -23,13 +23,15 @@ export async function own(directory: string): Promise<{ release(): void }> {
     if (tries > 0 || (await answers(address))) {
       throw new SetupError(`Another development server works with the data in ${directory}: end that one first.`);
     }
-    rmSync(address, { force: true }); // left by one that was killed
+    if (!address.startsWith("\0")) rmSync(address, { force: true }); // left by one that was killed
   }
 }
 
 function addressOf(directory: string): string {
   const name = `durable-convex-${createHash("sha256").update(directory).digest("hex").slice(0, 24)}`;
-  return process.platform === "win32" ? `\\\\.\\pipe\\${name}` : join(tmpdir(), `${name}.sock`);
+  if (process.platform === "win32") return `\\\\.\\pipe\\${name}`;
+  if (process.platform === "linux") return `\0${name}`; // a name without a file, which nobody has to tidy away
+  return join(tmpdir(), `${name}.sock`);
 }
 
 /** A server at that address; null if there is one already, or the remains of one. */
