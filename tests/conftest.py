@@ -16,6 +16,8 @@ hostile.apply()
 import asyncio
 import contextlib
 import itertools
+import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,9 @@ _PATIENCE = hostile.patience()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell lets what it runs in the background ignore Ctrl-C; programs that tests interrupt would inherit that.
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", f"needs(*what, reason): left out where a hostile configuration takes it: {', '.join(hostile.NEEDS)}"
     )

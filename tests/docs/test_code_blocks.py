@@ -33,6 +33,7 @@ PROGRAMS = {
     "export",
     "kill",
     "make",
+    "npm",
     "npx",
     "pip",
     "pytest",
