@@ -107,7 +107,7 @@ export async function start(app: string, options: readonly string[] = []): Promi
 export async function until<T>(
   ask: () => Promise<T>,
   satisfied: (answer: T) => boolean,
-  deadlineMs = 20_000,
+  deadlineMs = 100_000,
 ): Promise<T> {
   const end = Date.now() + deadlineMs;
   for (;;) {
