@@ -39,7 +39,7 @@ class Stubs:
             raise InvalidInput(f"stub() takes a function that stands for step {step.name!r}, not {fn!r}.")
         if step not in _users:
             _users[step] = set()
-            step._fn = _asking(step, step._fn)
+            step._fn, step.spec = _asking(step, step._fn), None
         _users[step].add(self)
         self._world.loop.stubs[step] = self._standing_for(step, fn)
 
@@ -49,7 +49,7 @@ class Stubs:
             users = _users.get(step, set())
             users.discard(self)
             if not users and _users.pop(step, None) is not None:
-                step._fn = real_of(step._fn)
+                step._fn, step.spec = real_of(step._fn), None
         self._world.loop.stubs.clear()
 
     def _standing_for(self, step: Step[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:

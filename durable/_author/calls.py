@@ -40,23 +40,63 @@ class Scope:
 
 
 @final
-@dataclass(slots=True)
 class StepSpec:
-    """What the executor needs to carry a step out.
+    """What the executor needs to carry a step out: the same for all calls of a declared one.
+
+    Args:
+        step: The declared step; None for the inline form, whose ``fn`` takes no arguments.
+        result: Type of the result.
 
     Attributes:
-        step: The declared step; None for the inline form, whose ``fn`` takes no arguments.
-        raw: Encoded arguments; None for the inline form.
-        result: Type of the result.
+        called: The name in identities, with the key if there is one.
+        what: The step in error messages; ``result_what`` likewise its result.
+        direct: The function is awaited as it is: no thread, no process, no time limit.
+        waits: Something may have to come before it: a turn, or a note in the journal.
     """
 
-    name: str
-    fn: Callable[..., Any]
-    policy: StepPolicy
-    step: Step[..., Any] | None
-    raw: bytes | None
-    result: ValueType[Any]
-    is_async: bool
+    __slots__ = (
+        "called",
+        "direct",
+        "fn",
+        "is_async",
+        "name",
+        "policy",
+        "result",
+        "result_what",
+        "step",
+        "waits",
+        "what",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        policy: StepPolicy,
+        step: Step[..., Any] | None,
+        result: ValueType[Any],
+        is_async: bool,
+    ) -> None:
+        self.name = name
+        self.fn = fn
+        self.policy = policy
+        self.step = step
+        self.result = result
+        self.is_async = is_async
+        self.called = name if policy.key is None else f"{name}[{policy.key}]"
+        self.what = f"step {name!r}"
+        self.result_what = f"result of {self.what}"
+        self.direct = is_async and policy.timeout is None and policy.run_in != "process"
+        self.waits = policy.rate is not None or policy.effect == "at_most_once"
+
+    @staticmethod
+    def of(step: Step[..., Any]) -> StepSpec:
+        """The spec of a declared step, made at its first call."""
+        spec: StepSpec | None = step.spec
+        if spec is None:
+            result = step.arguments.result
+            spec = step.spec = StepSpec(step.name, step.fn, step.policy, step, result, step.is_async)
+        return spec
 
 
 @final
@@ -136,7 +176,8 @@ class StepCall(Coroutine[Any, Any, R_co], Generic[R_co]):
     def __await__(self) -> Generator[Any, Any, R_co]:
         if self._driver is not None:
             raise RuntimeError(f"The call of {self._call.name!r} was awaited already; make another with ctx.step(...).")
-        return self._started()
+        driver = self._driver = self._drive()
+        return driver
 
     def send(self, value: Any, /) -> Any:
         return self._started().send(value)

@@ -56,6 +56,7 @@ Json = Any
 __all__ = ["Context", "Continue"]
 
 _JSON: ValueType[Any] = ValueType.of(Any)
+_STEP = CallKind.STEP
 
 
 @final
@@ -170,14 +171,13 @@ class Context:
 
     def local_step(self, step: Step[..., Any], *args: Any, **kwargs: Any) -> StepCall[Any]:
         """As ``step``, in this worker, whatever queue the step declares."""
-        what = f"step {step.name!r}"
-        raw = step.arguments.dump(args, kwargs, what)
-        name = step.name if step.policy.key is None else f"{step.name}[{step.policy.key}]"
-        spec = StepSpec(step.name, step.fn, step.policy, step, raw, step.arguments.result, step.is_async)
-        call = Call(
-            self._state.identify("step", name), CallKind.STEP, name, Arguments.fingerprint(raw), spec, self._state.now
-        )
-        call.place = place(2)
+        spec, state = StepSpec.of(step), self._state
+        raw, given = step.arguments.prepare(args, kwargs, spec.what)
+        name = spec.called
+        call = Call(state.identify("step", name), _STEP, name, Arguments.fingerprint(raw), spec, state.loop.now)
+        call.raw, call.given, call.place = raw, given, place(2)
+        if spec.policy.record_input:
+            state.records = True
         return StepCall(self._scope, call, self._read_step)
 
     def _inline_step(
@@ -203,7 +203,7 @@ class Context:
         )
         is_async = iscoroutinefunction(fn)
         check_effect(policy, is_async, name)
-        spec = StepSpec(name, fn, policy, None, None, ValueType.of(type), is_async)
+        spec = StepSpec(name, fn, policy, None, ValueType.of(type), is_async)
         call = Call(self._state.identify("step", name), CallKind.STEP, name, "", spec, self._state.now)
         call.place = place(2)
         return StepCall(self._scope, call, self._read_step)

@@ -101,6 +101,7 @@ class Step(Generic[P, R_co]):
         self.name = name
         self.policy = policy
         self.arguments = Arguments.of(fn) if arguments is None else arguments
+        self.spec: Any = None  # kept here by the floor that makes calls of it
         self._fn = fn
         self.is_async = inspect.iscoroutinefunction(fn)
         self.__name__ = getattr(fn, "__name__", name)

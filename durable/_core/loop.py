@@ -18,14 +18,17 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from durable._core import primitives
 from durable._core.identity import MAIN_PATH, OUTSIDE_PATH
+from durable._core.nobody import nobody
 from durable.errors import WorkflowCodeError
 
 T = TypeVar("T")
 
 __all__ = ["HeldHooks", "Inside", "Poisoned", "WorkflowFuture", "WorkflowLoop", "WorkflowTask"]
 
+_current_task: Final = asyncio.current_task
 _SPIN_MAX: Final = 2_000_000
 _HASH_STEP: Final = 0x9E3779B97F4A7C15  # odd, so that successive hashes of one run never collide
+_HASH_MASK: Final = 0x1FFFFFFFFFFFFFFF
 
 
 class Poisoned(BaseException):
@@ -36,7 +39,7 @@ class WorkflowFuture(asyncio.Future[T]):
     """A future that hashes by creation order."""
 
     def __init__(self, *, loop: WorkflowLoop) -> None:
-        self._hash = loop.next_hash()
+        loop._hash = self._hash = (loop._hash + _HASH_STEP) & _HASH_MASK
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
@@ -105,7 +108,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.now = 0.0
         self.poisoned = False
         self.complaints: list[dict[str, Any]] = []
-        self._hash = seed & 0x1FFFFFFFFFFFFFFF
+        self._hash = seed & _HASH_MASK
         self._ready: deque[events.Handle] = deque()
         self._tasks: list[WorkflowTask[Any]] = []
         self._tasks_swept = 64
@@ -119,12 +122,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     # ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def next_hash(self) -> int:
-        self._hash = (self._hash + _HASH_STEP) & 0x1FFFFFFFFFFFFFFF
+        self._hash = (self._hash + _HASH_STEP) & _HASH_MASK
         return self._hash
 
     def place(self) -> WorkflowTask[Any] | _Outside:
         """The task whose code runs now."""
-        task = asyncio.current_task(self)
+        task = _current_task(self)
         return task if isinstance(task, WorkflowTask) else self._outside
 
     def next_path(self) -> str:
@@ -141,8 +144,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def spin(self) -> None:
         """Run callbacks until none is ready; swaps the running loop, the current task and the generator hooks."""
+        ready = self._ready
+        if not ready:
+            return
         with Inside(self):
-            ready = self._ready
             for _ in range(_SPIN_MAX):
                 if not ready:
                     return
@@ -178,9 +183,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Unfinished tasks in creation order."""
         return [task for task in self._tasks if not task.done()]
 
-    def drop_ready(self) -> None:
-        """Forget what is ready (teardown)."""
+    def close_for_good(self) -> None:
+        """Forget what is ready, the tasks and whose loop this was: no cycle is left for the collector."""
         self._ready.clear()
+        self._tasks.clear()
+        self._on_timer = self._on_timer_cancelled = self._on_violation = nobody
 
     def take_generators(self) -> list[Any]:
         """Asynchronous generators that were begun and are not exhausted, in the order in which they were begun."""

@@ -33,7 +33,18 @@ from durable._model.entries import (
 from durable._model.ids import CallId
 from durable.errors import NonDeterminismError, WorkflowCodeError
 
-__all__ = ["MISSING", "Call", "CallFuture", "Poisoned", "RunFacts", "RunState", "place", "place_text", "timer_print"]
+__all__ = [
+    "MISSING",
+    "Call",
+    "CallFuture",
+    "Poisoned",
+    "RunFacts",
+    "RunState",
+    "line_of",
+    "place",
+    "place_text",
+    "timer_print",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class RunFacts:
     time_limit: float | None = None
 
 
-Place = tuple[CodeType, int]
+Place = tuple[CodeType, int]  # and the offset of the instruction in it
 Note = AttemptFailed | AttemptBegun | NotDone
 MISSING: Final = object()
 DEADLINE: Final = CallId("~/timer/time limit#0")
@@ -80,13 +91,14 @@ class CallFuture(WorkflowFuture["Settled | None"]):
         return super().cancel(msg)
 
 
-@dataclass(slots=True, eq=False)
 class Call:
     """A call that was made and awaits its outcome.
 
     Attributes:
         spec: What the author's floor needs to carry it out; opaque here.
         issued_at: Workflow time at which it was made.
+        raw: Encoded arguments; None if it has none.
+        given: The arguments themselves, where nobody can change them; None: they are decoded when they are needed.
         due: For timers.
         place: Where it is written.
         loaded: The round-tripped value of an outcome produced in this process, to spare a second decoding.
@@ -99,12 +111,9 @@ class Call:
         on_abandon: Called when the code gives up waiting.
     """
 
-    id: CallId
-    kind: CallKind
-    name: str
-    fingerprint: str
-    spec: Any
-    issued_at: float
+    # What most calls never have is the class's: there are as many calls as steps, and each is made in a microsecond.
+    raw: bytes | None = None
+    given: tuple[Any, ...] | None = None
     future: CallFuture | None = None
     handle: asyncio.TimerHandle | None = None
     due: float | None = None
@@ -118,9 +127,19 @@ class Call:
     last_error: bytes | None = None
     on_abandon: Callable[[], None] | None = None
 
+    def __init__(self, id: CallId, kind: CallKind, name: str, fingerprint: str, spec: Any, issued_at: float) -> None:
+        self.id = id
+        self.kind = kind
+        self.name = name
+        self.fingerprint = fingerprint
+        self.spec = spec
+        self.issued_at = issued_at
+
 
 _INNER: Final = ("asyncio", "durable.", "contextlib")
 _OUTER: Final = ("durable.cli",)  # the demo's workflows ship inside the package
+_running_loop: Final = events._get_running_loop
+_inner_files: Final[dict[str, bool]] = {}
 _UNWIND_MAX: Final = 1000
 _undying: Final[list[Any]] = []  # code that catches everything, for ever; the collector must not run it either
 
@@ -133,6 +152,7 @@ class RunState:
         new_calls: Made since the engine last looked.
         abandoned_calls: Given up by the code since the engine last looked.
         fired: Commands not yet flushed.
+        records: Some of its steps want their arguments recorded.
         cancel_cause: ``"cancel"`` or ``"timeout"`` once a cancel was applied.
         finished: The code has come to its end, clean-up included.
         violation: The first forbidden thing that the code did.
@@ -149,6 +169,7 @@ class RunState:
         self.new_calls: list[Call] = []
         self.abandoned_calls: list[Call] = []
         self.fired: list[Command] = []
+        self.records = False
         self.children_started = 0
         self.cancel_cause: str | None = None
         self.cancel_payload = b""
@@ -182,7 +203,8 @@ class RunState:
             coroutine = program()
         if self.facts.time_limit is not None:
             due = self.now + self.facts.time_limit
-            limit = Call(DEADLINE, CallKind.TIMER, "time limit", "", None, self.now, due=due)
+            limit = Call(DEADLINE, CallKind.TIMER, "time limit", "", None, self.now)
+            limit.due = due
             self.calls[limit.id] = limit
             self.new_calls.append(limit)
         self._main = self.loop.create_task(coroutine, context=contextvars.Context())
@@ -226,7 +248,7 @@ class RunState:
         """
         if self.loop.poisoned:
             raise Poisoned
-        running = events._get_running_loop()
+        running = _running_loop()
         if running is self.loop:
             return
         message = (
@@ -239,8 +261,10 @@ class RunState:
 
     def identify(self, kind: str, name: str) -> CallId:
         """Draw the identity of a call that is being written here."""
-        self.check_inside()
-        place = self.loop.place()
+        loop = self.loop
+        if _running_loop() is not loop or loop.poisoned:
+            self.check_inside()
+        place = loop.place()
         key = f"{kind}/{name}"
         occurrence = place.written.get(key, 0)
         place.written[key] = occurrence + 1
@@ -248,7 +272,8 @@ class RunState:
 
     def issue(self, call: Call) -> CallFuture:
         """Make a call: from now on an entry may settle it."""
-        self.check_inside()
+        if _running_loop() is not self.loop or self.loop.poisoned:
+            self.check_inside()
         future = call.future = CallFuture(self, call)
         self.calls[call.id] = call
         self.new_calls.append(call)
@@ -356,7 +381,7 @@ class RunState:
                 task.variables.run(_unwind, task.get_coro())
             for generator in reversed(self.loop.take_generators()):
                 contextvars.Context().run(_unwind, generator.aclose())
-        self.loop.drop_ready()
+        self.loop.close_for_good()
         self.calls.clear()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -373,7 +398,8 @@ class RunState:
                 self._mismatch(entry.call, position, "ended" if self.finished else "absent")
             self._aside[entry.call] = entry
             return
-        self._compare(call, entry.fingerprint, position)
+        if call.fingerprint != entry.fingerprint:
+            self._compare(call, entry.fingerprint, position)
         self._deliver(call, entry)
         self._activate()
 
@@ -512,9 +538,14 @@ def place(depth: int) -> Place | None:
     """The nearest caller outside asyncio and this package, ``depth`` frames up at least."""
     frame = sys._getframe(depth)
     for _ in range(12):
-        module = frame.f_globals.get("__name__", "")
-        if not module.startswith(_INNER) or module.startswith(_OUTER):
-            return frame.f_code, frame.f_lineno
+        file = frame.f_code.co_filename
+        inner = _inner_files.get(file)
+        if inner is None:
+            module = frame.f_globals.get("__name__", "")
+            inner = module.startswith(_INNER) and not module.startswith(_OUTER)
+            _inner_files[file] = inner
+        if not inner:
+            return frame.f_code, frame.f_lasti
         if frame.f_back is None:
             return None
         frame = frame.f_back
@@ -523,7 +554,16 @@ def place(depth: int) -> Place | None:
 
 def place_text(found: Place | None) -> str | None:
     """``orders.py:31``."""
-    return None if found is None else f"{found[0].co_filename.rsplit('/', 1)[-1]}:{found[1]}"
+    return None if found is None else f"{found[0].co_filename.rsplit('/', 1)[-1]}:{line_of(found)}"
+
+
+def line_of(found: Place) -> int:
+    """The number of the line at which a call is written: looked up only where people are told of it."""
+    code, offset = found
+    for start, end, line in code.co_lines():
+        if start <= offset < end and line is not None:
+            return line
+    return code.co_firstlineno
 
 
 def _unwind(coroutine: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, final
 
+from durable._core.nobody import nobody
 from durable._engine.services import StoreTime
 from durable._model import defaults
 
@@ -46,6 +47,11 @@ class Alarm:
         """Do not ring."""
         if self._handle is not None:
             self._handle.cancel()
+
+    def close(self) -> None:
+        """Never ring again; what would be called is let go of."""
+        self.cancel()
+        self._rings = nobody
 
     def _ring(self) -> None:
         self._handle = None

@@ -42,59 +42,33 @@ class Attempt:
         relay: In a process of its own: hands each beat, with its raw progress, to the worker's process.
     """
 
-    __slots__ = (
-        "_clock",
-        "_codec",
-        "_lock",
-        "ahead",
-        "beaten",
-        "began",
-        "began_at",
-        "call",
-        "dropped",
-        "expired",
-        "key",
-        "noted",
-        "noted_at",
-        "number",
-        "over",
-        "previous",
-        "progress",
-        "ran",
-        "relay",
-        "run",
-        "running",
-        "task",
-    )
+    # What most attempts never change is the class's: there are as many as steps.
+    ahead: asyncio.Future[None] | None = None
+    dropped = False
+    expired = False
+    noted = False
+    over = False
+    progress: bytes | None = None
+    ran: float | None = None
+    relay: Callable[[bytes | None], None] | None = None
+    run: RunRecord | None = None
+    running = False
+    task: asyncio.Task[None] | None = None
+    _lock = threading.Lock()  # one for all: beats are seldom, and held for a moment
 
     def __init__(self, call: Call, number: int, key: str, began_at: float, codec: Codec, clock: Clock) -> None:
         began = clock.monotonic()
         self.call = call
+        self.call_id: CallId = call.id
         self.number = number
         self.key = key
         self.began = began
         self.began_at = began_at
         self.beaten = began
-        self.noted = False
         self.noted_at = began
-        self.dropped = False
-        self.expired = False
-        self.running = False
-        self.ran: float | None = None
-        self.run: RunRecord | None = None
-        self.over = False
-        self.ahead: asyncio.Future[None] | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.progress: bytes | None = None
         self.previous: bytes | None = call.progress
-        self.relay: Callable[[bytes | None], None] | None = None
         self._codec = codec
         self._clock = clock
-        self._lock = threading.Lock()
-
-    @property
-    def call_id(self) -> CallId:
-        return self.call.id
 
     def beat(self, progress: Any) -> Any:
         """Record a sign of life; returns the latest progress known before it."""

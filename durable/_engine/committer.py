@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, final
 
 from durable._author.logs import logger
 from durable._core.loop import HeldHooks
+from durable._engine.guard import activation
 from durable._engine.telling import Teller
 from durable._engine.weather import Weather
 from durable._model.commits import Commit, Committed
@@ -40,10 +41,17 @@ class Writer(Protocol):
 
 @final
 class Committer:
-    """One per worker and store."""
+    """One per worker and store.
 
-    def __init__(self, store: Store, weather: Weather, clock: Clock, teller: Teller) -> None:
+    Args:
+        heard: Told the store time of each answer.
+    """
+
+    def __init__(
+        self, store: Store, weather: Weather, clock: Clock, teller: Teller, heard: Callable[[float], None]
+    ) -> None:
         self._store = store
+        self._heard = heard
         self._weather = weather
         self._clock = clock
         self._teller = teller
@@ -54,9 +62,9 @@ class Committer:
 
     def submit(self, writer: Writer) -> None:
         """Have ``writer.build()`` called for the next transaction."""
-        self._dirty[writer] = None
-        if not self._wake.is_set():
+        if not self._dirty:
             self._wake.set()
+        self._dirty[writer] = None
 
     async def write(self, *commits: Commit) -> list[Committed]:
         """Write ready-made commits with the next transaction, in this order."""
@@ -105,7 +113,9 @@ class Committer:
         self.commits += len(batch)
         assert len(answers) == len(batch)
         self._teller.wrote(commits, began)
-        with HeldHooks():
+        if answers[-1].now:
+            self._heard(answers[-1].now)
+        with HeldHooks(), activation:  # for all of them: to enter them is dear
             for (writer, commit), answer in zip(batch, answers, strict=True):
                 try:
                     writer.committed(commit, answer)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import final
 
+from durable._core.nobody import nobody
 from durable._core.state import Call
 from durable._engine.services import Services
 from durable._engine.takeup import what_became_of
@@ -45,6 +46,7 @@ class Doubts:
         """The run leaves this worker."""
         for asking in self._asking.values():
             asking.cancel()
+        self._known = nobody
 
     async def _learn(self, call: Call) -> None:
         known = await what_became_of(call, self._key(call), self._services)

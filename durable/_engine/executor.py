@@ -26,6 +26,7 @@ __all__ = ["Executor", "Sink"]
 
 _log = logger("durable.worker")
 AT_MOST_ONCE: Final = "at_most_once"
+_NOTHING: Final[dict[str, Any]] = {}
 
 
 class Sink(Protocol):
@@ -74,9 +75,12 @@ class Executor:
     def begin(self, sink: Sink, call: Call, number: int, key: str) -> Attempt:
         """Start an attempt; its outcome goes to ``sink``."""
         attempt = Attempt(call, number, key, self._store_now(), self._codec, self._clock)
-        excess = self._excess(call.spec, number)
-        work = self._carry_out(sink, attempt) if excess is None else self._refuse(sink, attempt, excess)
-        attempt.task = asyncio.Task(work, loop=self._loop)
+        raw = call.raw
+        work = self._carry_out(sink, attempt)
+        if number == 1 and raw is not None and len(raw) - LIST_BYTES > self._codec.payload_bytes_max:
+            work.close()
+            work = self._refuse(sink, attempt, raw)
+        attempt.task = asyncio.Task(work, loop=self._loop, name=call.id)
         return attempt
 
     def close(self) -> None:
@@ -113,16 +117,22 @@ class Executor:
         entry: Entry | None = None
         try:
             wait = sink.may_begin()
-            if (
-                wait is not None
-                or self._stragglers
-                or spec.policy.rate is not None
-                or spec.policy.effect == AT_MOST_ONCE
-            ):
+            if wait is not None or spec.waits or self._stragglers:
                 await self._ready(sink, attempt, spec, wait)
-            result = await self._run(sink, attempt, spec)
+            args, kwargs = (call.given, _NOTHING) if call.given is not None else self._arguments(call, spec)
+            attempt.beaten = attempt.ran = self._clock.monotonic()
+            attempt.running = True
+            current_attempt.set(attempt)
+            sink.attempt_runs(attempt)
+            if spec.direct and self._hooks is None:
+                result = await spec.fn(*args, **kwargs)
+            else:
+                result = await self._run(attempt, spec, args, kwargs)
             attempt.running = False
-            entry = await self._sealing(lambda: self._success(call, spec, attempt.number, result))
+            if self._codec.hooked:
+                entry = await self._sealing(lambda: self._success(call, spec, attempt.number, result))
+            else:
+                entry = self._success(call, spec, attempt.number, result)
         except asyncio.CancelledError as error:
             if not attempt.dropped:
                 cut: BaseException = _timeout(attempt, spec) if attempt.expired else error
@@ -133,23 +143,19 @@ class Executor:
         attempt.over = True
         sink.attempt_ended(attempt, None if attempt.dropped else entry)
 
-    def _excess(self, spec: StepSpec, number: int) -> PayloadTooLarge | None:
-        """What a step fails with, before anything of it has happened, if its arguments are over the limit.
+    async def _refuse(self, sink: Sink, attempt: Attempt, raw: bytes) -> None:
+        """Arguments over the limit: the step fails before anything of it has happened.
 
         It is an outcome like any other: a journal in which they were accepted, under another limit, replays as it is.
         """
-        if number > 1 or spec.raw is None:
-            return None
+        call = attempt.call
         try:
-            self._codec.check(spec.raw, f"arguments of step {spec.name!r}", framing=LIST_BYTES)
+            self._codec.check(raw, f"arguments of {call.spec.what}", framing=LIST_BYTES)
         except PayloadTooLarge as error:
-            return error
-        return None
-
-    async def _refuse(self, sink: Sink, attempt: Attempt, error: PayloadTooLarge) -> None:
-        entry = await self._sealing(lambda: self._failure(attempt.call, attempt.number, error))
-        attempt.over = True
-        sink.attempt_ended(attempt, None if attempt.dropped else entry)
+            excess = error
+            entry = await self._sealing(lambda: self._failure(call, attempt.number, excess))
+            attempt.over = True
+            sink.attempt_ended(attempt, None if attempt.dropped else entry)
 
     async def _sealing(self, make: Callable[[], Entry]) -> Entry:
         """A payload hook that fails is weather: the attempt is over, and its outcome waits until it can be sealed."""
@@ -183,15 +189,8 @@ class Executor:
         if turn > now:
             await self._clock.sleep(turn - now)
 
-    async def _run(self, sink: Sink, attempt: Attempt, spec: StepSpec) -> Any:
-        args, kwargs = ((), {}) if spec.step is None or spec.raw is None else self._arguments(spec)
-        attempt.beaten = attempt.ran = self._clock.monotonic()
-        attempt.running = True
-        current_attempt.set(attempt)
-        sink.attempt_runs(attempt)
+    async def _run(self, attempt: Attempt, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if spec.policy.timeout is None:
-            if spec.is_async and spec.policy.run_in != "process" and self._hooks is None:
-                return await spec.fn(*args, **kwargs)
             return await self._work(attempt, spec, args, kwargs)
         work = self._work(attempt, spec, args, kwargs)
         limit = asyncio.timeout(spec.policy.timeout)
@@ -203,10 +202,10 @@ class Executor:
                 raise _timeout(attempt, spec) from None
             raise
 
-    def _arguments(self, spec: StepSpec) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        assert spec.step is not None
-        assert spec.raw is not None
-        return spec.step.arguments.load(spec.raw, f"arguments of step {spec.name!r}")
+    def _arguments(self, call: Call, spec: StepSpec) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if spec.step is None or call.raw is None:
+            return (), _NOTHING
+        return spec.step.arguments.load(call.raw, f"arguments of {spec.what}")
 
     async def _work(self, attempt: Attempt, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._hooks is not None:
@@ -242,7 +241,7 @@ class Executor:
     # ── outcomes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _success(self, call: Call, spec: StepSpec, number: int, result: Any) -> Entry:
-        what = f"result of step {spec.name!r}"
+        what = spec.result_what
         try:
             raw, loaded = spec.result.round_trip(result, what)
         except Exception as error:

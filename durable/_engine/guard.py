@@ -69,6 +69,7 @@ _TRANSPARENT: Final = ("asyncio", "pathlib", "subprocess", "socket", "threading"
 
 _clock = SystemClock()
 _active: dict[int, float] = {}  # thread → when its activation began
+_nested: dict[int, int] = {}  # thread → how many activations are within that one
 _installed = False
 
 
@@ -87,7 +88,7 @@ class _Reporting:
 
 
 class _Activation:
-    """Context manager: workflow code runs in this thread now. Not re-entrant: activations do not nest."""
+    """Context manager: workflow code runs in this thread now. One within another changes nothing."""
 
     def __enter__(self) -> None:
         global _installed
@@ -103,10 +104,21 @@ class _Activation:
                 )
         if sys.unraisablehook.__class__ is not _Reporting:
             sys.unraisablehook = _Reporting(sys.unraisablehook)
-        _active[get_ident()] = _clock.monotonic()
+        thread = get_ident()
+        if thread in _active:
+            _nested[thread] = _nested.get(thread, 0) + 1
+        else:
+            _active[thread] = _clock.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        _active.pop(get_ident(), None)
+        thread = get_ident()
+        if _nested and thread in _nested:
+            if _nested[thread] == 1:
+                del _nested[thread]
+            else:
+                _nested[thread] -= 1
+        else:
+            _active.pop(thread, None)
 
 
 activation: Final = _Activation()

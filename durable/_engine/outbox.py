@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
+from durable._core.nobody import nobody
 from durable._model import defaults
 from durable._model.entries import AttemptFailed, Entry, NotDone, Settled
 
@@ -21,52 +22,56 @@ class Outbox:
         stir: Called when there is something new to commit.
 
     Attributes:
+        entries: What waits.
         noted: Something came that people want to see: the next commit carries a summary of what the run waits for.
     """
 
-    __slots__ = ("_entries", "_stir", "noted")
+    __slots__ = ("_stir", "entries", "noted")
 
     def __init__(self, stir: Callable[[], None]) -> None:
-        self._entries: list[Entry] = []
+        self.entries: list[Entry] = []
         self._stir = stir
         self.noted = False
 
-    def __bool__(self) -> bool:
-        return bool(self._entries)
-
     def put(self, entry: Entry, *, noted: bool = False) -> None:
         """An outcome or a note for the next commit."""
-        self.noted = self.noted or noted
-        self._entries.append(entry)
+        if noted:
+            self.noted = True
+        self.entries.append(entry)
         self._stir()
 
     def put_back(self, entries: Sequence[Entry]) -> None:
         """A commit was not due; what it said is said again by the next."""
-        self._entries[:0] = entries
+        self.entries[:0] = entries
 
     def take(self, room: int) -> list[Entry]:
         """The oldest entries, at most ``room``, within what one commit may weigh."""
         taken: list[Entry] = []
-        if len(self._entries) == 1 and room >= 1:
-            taken, self._entries = self._entries, taken
+        if len(self.entries) == 1 and room >= 1:
+            taken, self.entries = self.entries, taken
             return taken
         size = 0
-        for entry in self._entries:
+        for entry in self.entries:
             size += len(getattr(entry, "payload", b""))
             if len(taken) >= room or (taken and size > _BYTES_MAX):
                 break
             taken.append(entry)
-        del self._entries[: len(taken)]
+        del self.entries[: len(taken)]
         return taken
 
     def forget(self, call: str) -> None:
         """The code does not want this call's outcome any more."""
-        self._entries = [entry for entry in self._entries if getattr(entry, "call", None) != call]
+        self.entries = [entry for entry in self.entries if getattr(entry, "call", None) != call]
+
+    def close(self) -> None:
+        """The run leaves this worker: nobody will take anything from here."""
+        self.entries.clear()
+        self._stir = nobody
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
+        self.entries.clear()
 
     def decided(self) -> set[str]:
         """Calls about which an outcome waits here: their next attempt must not begin."""
-        return {entry.call for entry in self._entries if isinstance(entry, Settled | AttemptFailed | NotDone)}
+        return {entry.call for entry in self.entries if isinstance(entry, Settled | AttemptFailed | NotDone)}

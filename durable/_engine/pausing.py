@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import final
 
+from durable._core.nobody import nobody
 from durable._engine.services import Services
 from durable._model.ids import RunId
 from durable._model.messages import InboxMessage, MessageKind
@@ -38,6 +39,11 @@ class Pausing:
     def asked(self) -> bool:
         """Whether somebody wants the run to pause."""
         return self.message is not None
+
+    def close(self) -> None:
+        """The run leaves this worker; what is being asked is asked in vain."""
+        self._stir = nobody
+        self._withdrawn = nobody
 
     def look(self, unread: Sequence[InboxMessage]) -> None:
         """Find the pause among the unread messages."""

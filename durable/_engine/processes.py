@@ -32,7 +32,8 @@ async def run(spec: StepSpec, attempt: Attempt) -> Any:
         WorkflowCodeError: The function cannot be found by name from another process.
         StepError: The process died.
     """
-    if spec.step is None or spec.raw is None or "<locals>" in spec.step.__qualname__:
+    raw = attempt.call.raw
+    if spec.step is None or raw is None or "<locals>" in spec.step.__qualname__:
         raise WorkflowCodeError(f"Step {spec.name!r} must be a declared, module-level function to run in a process.")
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -42,7 +43,7 @@ async def run(spec: StepSpec, attempt: Attempt) -> Any:
             theirs,
             spec.step.__module__,
             spec.step.__qualname__,
-            spec.raw,
+            raw,
             attempt.key,
             attempt.number,
             attempt.known(),

@@ -16,7 +16,7 @@ from durable._author.calls import Scope
 from durable._author.context import Context, Continue
 from durable._author.definitions import Workflow
 from durable._core.identity import kind_of, name_of
-from durable._core.state import DEADLINE, Call, Place, RunState, place_text
+from durable._core.state import DEADLINE, Call, Place, RunState, line_of, place_text
 from durable._engine import endings
 from durable._engine.guard import activation
 from durable._engine.takeup import run_facts
@@ -351,7 +351,7 @@ def _raised_at(error: WorkflowCodeError) -> Place | None:
     while step is not None:
         module = step.tb_frame.f_globals.get("__name__", "")
         if module.partition(".")[0] not in ("asyncio", "durable") or module.startswith("durable.cli"):
-            found = step.tb_frame.f_code, step.tb_lineno
+            found = step.tb_frame.f_code, step.tb_lasti
         step = step.tb_next
     return found
 
@@ -360,5 +360,4 @@ def _where(place: Place | None) -> tuple[str, str]:
     """(``shop.py:31``, that line of the source)."""
     if place is None:
         return "", ""
-    code, number = place
-    return place_text(place) or "", linecache.getline(code.co_filename, number).strip()
+    return place_text(place) or "", linecache.getline(place[0].co_filename, line_of(place)).strip()

@@ -47,6 +47,7 @@ from durable._model.commits import (
     Committed,
     Continued,
     Ended,
+    Part,
     Paused,
     Released,
     Rewound,
@@ -273,7 +274,7 @@ class Runner:
             return self._commit(Draft([], None), self._final or _RUNNING)
         waits = self._unread or self._due or self._alarm.instant is not None
         if not (state.fired or waits or self._final) and self._live:
-            if self._outbox:
+            if self._outbox.entries:
                 return self._commit(Draft(self._outbox.take(defaults.COMMIT_ITEMS_MAX), state.flushed_now()), _RUNNING)
             if self._steps.running:
                 return None  # the usual end of an activation: its steps are under way, and nothing is to be said
@@ -296,8 +297,6 @@ class Runner:
         self._in_commit = False
         if self._closed:
             return
-        if answer.now:
-            self._services.time.heard(answer.now)
         draft, self._pending = self._pending, None
         assert draft is not None
         match answer.verdict:
@@ -310,10 +309,14 @@ class Runner:
                 return
             case Verdict.APPLIED | Verdict.ALREADY_APPLIED:
                 self._seq += 1
-                self._services.teller.committed(self.run, commit, draft.entries, answer)
+                if self._services.teller.listened:
+                    self._services.teller.committed(self.run, commit, draft.entries, answer)
             case _ as never:
                 assert_never(never)
-        self._after_flush(draft, answer)
+        if draft.flush is not None:
+            self._after_flush(draft.flush, answer)
+        if draft.flushed is not None and self._state is not None:
+            self._state.taken(0 if draft.flush is None else draft.flush.count, draft.flushed)
         if commit.consumed or commit.dead:
             gone = {*commit.consumed, *(letter.id for letter in commit.dead)}
             self._unread = [item for item in self._unread if item.message.id not in gone]
@@ -337,7 +340,7 @@ class Runner:
             return Running()
         if state.finished:
             return self._final or Running()
-        if has_entries or self._outbox or self._steps.running or self._doubts:
+        if has_entries or self._outbox.entries or self._steps.running or self._doubts:
             return Running()
         if self._final is not None:
             return self._final
@@ -366,7 +369,9 @@ class Runner:
         position = state.position if state is not None and self._live else self.run.position
         if position <= defaults.JOURNAL_ENTRIES_WARN < position + len(draft.entries):
             _log.warning("The journal of run %s has %d entries; use continue_as before 50,000.", self.id, position)
-        parts = () if state is None else summary.recorded(state, draft.entries, self._services.codec)
+        parts: tuple[Part, ...] = ()
+        if state is not None and state.records:
+            parts = summary.recorded(state, draft.entries, self._services.codec)
         waits = None if state is None else self._waits(state, then)
         return draft.commit(self.run, Fence(self.epoch, self._seq, position), then, waits, parts, consumed)
 
@@ -382,14 +387,10 @@ class Runner:
 
     # ── inside: delivering ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _after_flush(self, draft: Draft, answer: Committed) -> None:
-        state, flush = self._state, draft.flush
-        if state is not None and draft.flushed is not None:
-            state.taken(0 if flush is None else flush.count, draft.flushed)
-        if flush is not None:
-            for wanted, created in zip(flush.children, answer.children, strict=False):
-                if _is_stranger(wanted.parent, created):
-                    self._refuse_child(wanted)
+    def _after_flush(self, flush: plan.Flush, answer: Committed) -> None:
+        for wanted, created in zip(flush.children, answer.children, strict=False):
+            if _is_stranger(wanted.parent, created):
+                self._refuse_child(wanted)
 
     def _refuse_child(self, wanted: NewRun) -> None:
         """The id that a call has chosen for its child belongs to another run."""
@@ -404,15 +405,18 @@ class Runner:
         state = self._state
         if state is None or not entries:
             return
-        began = self._services.teller.moment()
-        with activation:
-            for entry in entries:
-                state.apply(entry, at)
-                if isinstance(entry, AttemptFailed | NotDone) and entry.call in state.calls:
-                    self._retrying.append(state.calls[entry.call])
-                elif isinstance(entry, AttemptBegun):
-                    self._steps.is_durable(entry.call)
-        self._services.teller.activated(self.run, began, len(entries))
+        teller = self._services.teller
+        began = teller.moment() if teller.observed else 0.0
+        for entry in entries:
+            state.apply(entry, at)
+            if isinstance(entry, Settled):
+                continue
+            if isinstance(entry, AttemptFailed | NotDone) and entry.call in state.calls:
+                self._retrying.append(state.calls[entry.call])
+            elif isinstance(entry, AttemptBegun):
+                self._steps.is_durable(entry.call)
+        if teller.observed:
+            teller.activated(self.run, began, len(entries))
 
     def _follow(self, then: Then) -> None:
         match then:
@@ -437,7 +441,6 @@ class Runner:
         timers = {id(entry) for entry in chosen.entries}
         again = [entry for entry in draft.entries if id(entry) not in timers and not isinstance(entry, PatchMarked)]
         self._outbox.put_back(again)
-        self._services.time.heard(answer.now)
         if chosen.not_before is not None:
             self._alarm.set(chosen.not_before)
         self._dirty()  # a cancel, a signal or a command that was to go with it does not wait for the timer
@@ -449,12 +452,14 @@ class Runner:
         if state.violation is not None:
             self._block("workflow_code", str(state.violation))
             return
-        for complaint in state.loop.complaints:
-            _log.error("In run %s: %s", self.id, complaint.get("message"), exc_info=complaint.get("exception"))
-        state.loop.complaints.clear()
-        for call in state.abandoned_calls:
-            self._steps.drop(call.id)
-        state.abandoned_calls.clear()
+        if state.loop.complaints:
+            for complaint in state.loop.complaints:
+                _log.error("In run %s: %s", self.id, complaint.get("message"), exc_info=complaint.get("exception"))
+            state.loop.complaints.clear()
+        if state.abandoned_calls:
+            for call in state.abandoned_calls:
+                self._steps.drop(call.id)
+            state.abandoned_calls.clear()
         if state.finished:
             self._finish(state)
         elif state.position > defaults.JOURNAL_ENTRIES_MAX:
@@ -465,11 +470,18 @@ class Runner:
             state.new_calls.clear()
             self._retrying.clear()
             self._begin_attempts(state, calls)
+            if not everything and self._has_nothing_to_say(state):
+                return
         self._dirty()
+
+    def _has_nothing_to_say(self, state: RunState) -> bool:
+        """The usual end of an activation: its steps are under way, and their outcomes will be the next commit."""
+        waits = self._unread or self._due or self._alarm.instant is not None
+        return bool(self._steps.running) and not (waits or state.fired or self._outbox.entries or self._final)
 
     def _begin_attempts(self, state: RunState, calls: Iterable[Call]) -> None:
         """Begin what may begin now; for the rest remember when to look again."""
-        decided = self._outbox.decided() if self._outbox else ()
+        decided = self._outbox.decided() if self._outbox.entries else ()
         begins = not (self.draining or self._pausing.asked or self._final is not None)
         for call in calls:
             if call.kind is CallKind.TIMER:
@@ -481,7 +493,9 @@ class Runner:
                 if call.retry_at is not None and call.retry_at > self._services.time.now():
                     self._alarm.set(call.retry_at)
                 elif begins and call.id not in decided:
-                    if is_in_doubt(call):  # tolerant code has come to it only now, behind a step that was put in front
+                    if call.begun and is_in_doubt(
+                        call
+                    ):  # tolerant code has come to it only now, behind a step that was put in front
                         self._doubts.ask(call)
                     else:
                         self._steps.begin(call)
@@ -535,9 +549,8 @@ class Runner:
         if self._closed:
             return
         self._closed = True
-        self._alarm.cancel()
-        self._steps.close()
-        self._doubts.close()
+        for part in (self._alarm, self._steps, self._doubts, self._pausing, self._terminations, self._outbox):
+            part.close()  # they let go of this runner, so that no cycle is left for the collector
         state, self._state = self._state, None
         if state is not None and not keep:
             with activation:

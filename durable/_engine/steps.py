@@ -32,6 +32,8 @@ class Steps:
 
     def __init__(self, run: RunRecord, services: Services, outbox: Outbox) -> None:
         self.running: dict[CallId, Attempt] = {}
+        self.attempt_runs = services.teller.attempt_began  # see ``Sink``, as ``may_begin``
+        self.may_begin = services.may_begin
         self._run = run
         self._services = services
         self._outbox = outbox
@@ -103,11 +105,9 @@ class Steps:
 
     # ── Sink: what the executor says ─────────────────────────────────────────────────────────────────────────────
 
-    def attempt_runs(self, attempt: Attempt) -> None:
-        self._services.teller.attempt_began(attempt)
-
     def attempt_ended(self, attempt: Attempt, entry: Entry | None) -> None:
-        self._services.teller.attempt_ended(attempt, entry)
+        if self._services.teller.observed:
+            self._services.teller.attempt_ended(attempt, entry)
         attempt.task = None  # the task's context holds the attempt: no cycle is left for the collector
         if self.running.get(attempt.call_id) is attempt:
             del self.running[attempt.call_id]
@@ -115,7 +115,7 @@ class Steps:
             return
         if attempt.progress is not None:
             self._outbox.put(_begun(attempt))
-        self._outbox.put(entry, noted=isinstance(entry, AttemptFailed))
+        self._outbox.put(entry, noted=entry.__class__ is AttemptFailed)
 
     def write_ahead(self, attempt: Attempt) -> Awaitable[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -123,9 +123,6 @@ class Steps:
         attempt.noted = True
         self._outbox.put(_begun(attempt), noted=True)
         return future
-
-    def may_begin(self) -> Awaitable[None] | None:
-        return self._services.may_begin()
 
 
 def _begun(attempt: Attempt) -> AttemptBegun:

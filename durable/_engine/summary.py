@@ -42,9 +42,9 @@ def recorded(state: RunState, entries: Sequence[Entry], codec: Codec) -> tuple[P
     parts: dict[str, Part] = {}
     for entry in entries:
         call = state.calls.get(entry.call) if isinstance(entry, Settled) and entry.kind is CallKind.STEP else None
-        if call is not None and call.spec.policy.record_input and call.spec.raw is not None:
+        if call is not None and call.spec.policy.record_input and call.raw is not None:
             try:
-                sealed = codec.seal(call.spec.raw, f"arguments of step {call.name!r}", framing=LIST_BYTES)
+                sealed = codec.seal(call.raw, f"arguments of step {call.name!r}", framing=LIST_BYTES)
             except PayloadTooLarge:
                 continue
             parts[call.fingerprint] = Part(call.fingerprint, sealed)

@@ -86,6 +86,10 @@ class Teller:
         worker: Its name.
         observer: Told of events; None: only the log is written.
         reporter: Told, too, of trouble with the store.
+
+    Attributes:
+        observed: Whether there is an observer.
+        listened: Whether anybody wants to hear of the commits of the transaction that was written last.
     """
 
     def __init__(
@@ -100,8 +104,10 @@ class Teller:
         self._clock = clock
         self._codec = codec
         self._observer = observer
+        self.observed = observer is not None
         self._reporter = reporter
         self._said = False
+        self.listened = True
         self._batch_seconds = 0.0
         self._troubled_at = 0.0
         self._pulse_at = self._turned_at = clock.monotonic()
@@ -123,8 +129,6 @@ class Teller:
 
     def committed(self, run: RunRecord, commit: Commit, entries: Sequence[Entry], answer: Committed) -> None:
         """The store has applied a commit of a run."""
-        if not self._wanted():
-            return
         if self._observer is not None:
             self._tell(RunCommitted(run, len(entries), self._batch_seconds))
         if _log.isEnabledFor(logging.INFO):
@@ -211,6 +215,7 @@ class Teller:
 
     def wrote(self, commits: Sequence[Commit], began: float) -> None:
         """A transaction has been written; its runs are told next."""
+        self.listened = self._wanted()
         if self._observer is not None:
             self._batch_seconds = max(self._clock.monotonic() - began, 0.0)
             entries = sum(len(commit.append) for commit in commits)

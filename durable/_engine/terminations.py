@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, final
 
+from durable._core.nobody import nobody
 from durable._engine.endings import cancelled_outcome
 from durable._engine.services import Services
 from durable._model.commands import CloseChild
@@ -27,6 +28,10 @@ class Terminations:
         self._stir = stir
         self._done: set[str] = set()
         self._work: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """The run leaves this worker; what is under way goes on."""
+        self._stir = nobody
 
     def settled(self, closes: Sequence[CloseChild]) -> bool:
         """Whether these are carried out; if not, they are now being carried out, and ``stir`` tells when they are."""

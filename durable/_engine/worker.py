@@ -225,7 +225,7 @@ class Worker:
         self._lease = Lease(clock, self._lease_seconds)
         session = self._session
         await self._weather.through(lambda: store.renew(session))  # from here on others know what it has registered
-        self._committer = Committer(store, self._weather, clock, teller)
+        self._committer = Committer(store, self._weather, clock, teller, self._time.heard)
         self._executor = Executor(self._link.codec, clock, self._time.now, self._threads, self._hooks)
         self._services = Services(
             store,

@@ -37,6 +37,7 @@ class Shape(NamedTuple):
         rest: The name and type of ``*args``, if there is one.
         others: The type of ``**kwargs``, if there is one.
         result: The type of the return annotation.
+        plain: Beside each of ``positional``: how its exact primitives are written.
     """
 
     signature: inspect.Signature
@@ -47,6 +48,7 @@ class Shape(NamedTuple):
     rest: tuple[str, ValueType[Any]] | None
     others: ValueType[Any] | None
     result: ValueType[Any]
+    plain: tuple[Mapping[type, Callable[[Any], bytes]], ...]
 
 
 @final
@@ -75,6 +77,25 @@ class Arguments:
     def result(self) -> ValueType[Any]:
         """The type of the return annotation."""
         return (self._shape or self._resolve()).result
+
+    def prepare(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str
+    ) -> tuple[bytes, tuple[Any, ...] | None]:
+        """As ``dump``, and what the bytes will be loaded as, where nobody can change that: primitives, by position."""
+        shape = self._shape or self._resolve()
+        if not kwargs and shape.simple and shape.required <= len(args) <= len(shape.plain):
+            parts: list[bytes] = []
+            for value, writers in zip(args, shape.plain, strict=False):
+                writer = writers.get(type(value))
+                if writer is None:
+                    break
+                try:
+                    parts.append(writer(value))
+                except Exception:  # ``dump`` tells why
+                    break
+            else:
+                return b"[%b]" % b",".join(parts), args
+        return self.dump(args, kwargs, what), None
 
     def dump(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str) -> bytes:
         """Encode the arguments of a call; the same call gives the same bytes, however it was written.
@@ -168,6 +189,7 @@ class Arguments:
             rest=(f"*{rest[0].name}", types[rest[0].name]) if rest else None,
             others=types[others[0].name] if others else None,
             result=ValueType.of(self._resolved(signature.return_annotation)),
+            plain=tuple(types[p.name].plain for p in placed),
         )
         self._locals = {}  # no longer needed, and they hold what they hold
         return self._shape

@@ -8,7 +8,7 @@ and makes the promise independent of what pydantic coerces, ignores or warns abo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Final, ForwardRef, Generic, Protocol, TypeVar, Union, cast, final, get_args, get_origin
@@ -156,6 +156,13 @@ class ValueType(Generic[T]):
     def revive(self, part: Any) -> Any:
         """As ``decode``, of JSON that was parsed already."""
         return (self._way or self._build()).revive(part)
+
+    @property
+    def plain(self) -> Mapping[type, Callable[[Any], bytes]]:
+        """How values are written that are exact primitives and need no look, by their type."""
+        if self.is_json:
+            return PLAIN
+        return {kind: PLAIN[kind] for kind in _plain_kinds(self.annotation)}
 
     @property
     def name(self) -> str:

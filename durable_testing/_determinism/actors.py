@@ -69,7 +69,7 @@ class Actors:
         if stub is None and not self._run_steps:
             key = f'"{spec.name}"' if spec.step is None else spec.fn.__name__
             _missing(f"step {spec.name!r}", key, ", or run_steps=True to carry the real ones out, once each")
-        args, kwargs = ((), {}) if spec.step is None else spec.step.arguments.load(spec.raw or b"", spec.name)
+        args, kwargs = ((), {}) if spec.step is None else spec.step.arguments.load(call.raw or b"", spec.name)
         number = max(call.failed, call.begun) + 1
         attempt = Attempt(call, number, idempotency_key(RUN, 1, call.id), now, self._codec, self._clock)
         try:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never, final
 
-from durable._author.calls import ChildSpec, Scope, StepSpec
+from durable._author.calls import ChildSpec, Scope
 from durable._author.context import Context, Continue
 from durable._author.definitions import Workflow
 from durable._core.identity import kind_of, name_of
-from durable._core.state import DEADLINE, Call, CallFuture, Place, RunFacts, RunState, place, place_text
+from durable._core.state import DEADLINE, Call, CallFuture, Place, RunFacts, RunState, line_of, place, place_text
 from durable._engine import endings
 from durable._engine.guard import activation
 from durable._model.commands import CloseChild, Command, EmitItem, MarkPatch, SendMessage, SetValue, StartChild
@@ -189,14 +189,14 @@ class Drive(RunState):
         kind, name = kind_of(call.id), name_of(call.id)
         due = "" if call.due is None or kind != "timer" else f" {call.due!r}"
         given = "" if call.due is None else f"in {call.due - self.now:g} s"
-        if isinstance(call.spec, StepSpec) and call.spec.raw is not None:
-            given = call.spec.raw.decode(errors="replace")
+        if call.raw is not None:
+            given = call.raw.decode(errors="replace")
         elif isinstance(call.spec, ChildSpec):
             given = call.spec.run.input.decode(errors="replace")
         self._saw(f"{call.id} {call.fingerprint}{due}", f'{kind} "{name}"', given, call.place)
 
     def _saw(self, what: str, shown: str, given: str, at: Place | None) -> None:
-        line = "" if at is None else linecache.getline(at[0].co_filename, at[1]).strip()
+        line = "" if at is None else linecache.getline(at[0].co_filename, line_of(at)).strip()
         self._now_issued.append(Issued(what, shown, given[:_GIVEN_CHARS_MAX], place_text(at) or "", line))
 
 

@@ -204,7 +204,7 @@ class Drive:
         spec: StepSpec = call.spec
         number = max(call.failed, call.begun if call.failed >= call.begun else 0) + 1
         self.executed.append(call.id)
-        args, kwargs = ((), {}) if spec.step is None else spec.step.arguments.load(spec.raw or b"", spec.name)
+        args, kwargs = ((), {}) if spec.step is None else spec.step.arguments.load(call.raw or b"", spec.name)
         _attempt = number
         try:
             result = spec.fn(*args, **kwargs)

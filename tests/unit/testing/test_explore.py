@@ -150,7 +150,7 @@ async def test_a_step_that_charges_twice_is_found_at_once_and_shrunk_to_one_cras
 @pytest.mark.slow
 async def test_a_bug_that_needs_chance_is_found_by_the_draw_and_shrunk() -> None:
     kinds = [FaultKind.KILL, FaultKind.DRAIN, FaultKind.EVICT, FaultKind.DEAFEN]
-    failed = await failure(explore(pays_in_the_middle, workflows=[two_steps], examples=500, faults=kinds))
+    failed = await failure(explore(pays_in_the_middle, workflows=[two_steps], examples=3000, faults=kinds))
     (fault,) = failed.trial.schedule.faults
     assert fault.kind in (FaultKind.KILL, FaultKind.DRAIN)
     assert failed.trial.schedule.workers == 1
