@@ -405,15 +405,16 @@ class RunState:
 
     def _deliver(self, call: Call, entry: Settled) -> None:
         del self.calls[call.id]
-        if call.id == DEADLINE:
-            self._cancel(CancelAsked("timeout", b""))
+        future = call.future
+        if future is not None:
+            call.future = None  # no cycle is left for the collector
+            if not future.done():
+                future.set_result(entry)
         elif call.handle is not None:
             self._timers.pop(id(call.handle), None)
             self.loop.ready(call.handle)
-        elif call.future is not None:
-            future, call.future = call.future, None  # no cycle is left for the collector
-            if not future.done():
-                future.set_result(entry)
+        elif call.id == DEADLINE:
+            self._cancel(CancelAsked("timeout", b""))
 
     def _cancel(self, entry: CancelAsked) -> None:
         if self.cancel_cause is not None or self._main is None:

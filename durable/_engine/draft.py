@@ -62,7 +62,7 @@ class Draft:
             fence.epoch,
             fence.seq,
             fence.position,
-            tuple([encode_entry(entry) for entry in self.entries]),
+            tuple(map(encode_entry, self.entries)),
             then,
             None if isinstance(then, Blocked) else self.flushed,
             consumed,

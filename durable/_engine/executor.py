@@ -27,6 +27,7 @@ __all__ = ["Executor", "Sink"]
 _log = logger("durable.worker")
 AT_MOST_ONCE: Final = "at_most_once"
 _NOTHING: Final[dict[str, Any]] = {}
+_STEP: Final = CallKind.STEP
 
 
 class Sink(Protocol):
@@ -251,10 +252,10 @@ class Executor:
         except PayloadTooLarge as error:
             return self._failure(call, number, error)
         call.loaded = loaded
-        return Settled(CallKind.STEP, call.id, call.fingerprint, True, sealed, number)
+        return Settled(_STEP, call.id, call.fingerprint, True, sealed, number)
 
     def _failure(self, call: Call, number: int, error: BaseException) -> Settled:
-        return Settled(CallKind.STEP, call.id, call.fingerprint, False, self._sealed(error), number)
+        return Settled(_STEP, call.id, call.fingerprint, False, self._sealed(error), number)
 
     def _sealed(self, error: BaseException) -> bytes:
         return self._codec.seal(dump_error(error), "a step's error")

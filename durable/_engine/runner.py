@@ -77,6 +77,9 @@ __all__ = ["Runner"]
 
 _log = logger("durable.worker")
 _RUNNING: Final = Running()
+_STEP: Final = CallKind.STEP  # to look up a member of an enumeration is dear
+_TIMER: Final = CallKind.TIMER
+_APPLIED: Final = Verdict.APPLIED
 
 
 @final
@@ -299,20 +302,11 @@ class Runner:
             return
         draft, self._pending = self._pending, None
         assert draft is not None
-        match answer.verdict:
-            case Verdict.LEASE_LOST:
-                self._services.teller.lost(self.run)
-                self.drop()
-                return
-            case Verdict.NOT_DUE:
-                self._not_due(draft, answer)
-                return
-            case Verdict.APPLIED | Verdict.ALREADY_APPLIED:
-                self._seq += 1
-                if self._services.teller.listened:
-                    self._services.teller.committed(self.run, commit, draft.entries, answer)
-            case _ as never:
-                assert_never(never)
+        if answer.verdict is not _APPLIED and not self._stands(draft, answer):
+            return
+        self._seq += 1
+        if self._services.teller.listened:
+            self._services.teller.committed(self.run, commit, draft.entries, answer)
         if draft.flush is not None:
             self._after_flush(draft.flush, answer)
         if draft.flushed is not None and self._state is not None:
@@ -322,6 +316,21 @@ class Runner:
             self._unread = [item for item in self._unread if item.message.id not in gone]
         self._deliver(draft.entries, answer.at)
         self._follow(commit.then)
+
+    def _stands(self, draft: Draft, answer: Committed) -> bool:
+        """Whether the store has written what was said, be it at an earlier saying."""
+        match answer.verdict:
+            case Verdict.LEASE_LOST:
+                self._services.teller.lost(self.run)
+                self.drop()
+                return False
+            case Verdict.NOT_DUE:
+                self._not_due(draft, answer)
+                return False
+            case Verdict.APPLIED | Verdict.ALREADY_APPLIED:
+                return True
+            case _ as never:
+                assert_never(never)
 
     # ── inside: building ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -419,6 +428,9 @@ class Runner:
             teller.activated(self.run, began, len(entries))
 
     def _follow(self, then: Then) -> None:
+        if then is _RUNNING and not self._woken_in_commit:
+            self._look()
+            return
         match then:
             case Running():
                 missed, self._woken_in_commit = self._woken_in_commit, False
@@ -484,12 +496,12 @@ class Runner:
         decided = self._outbox.decided() if self._outbox.entries else ()
         begins = not (self.draining or self._pausing.asked or self._final is not None)
         for call in calls:
-            if call.kind is CallKind.TIMER:
+            if call.kind is _TIMER:
                 if call.due is not None and call.due <= self._services.time.now():
                     self._due = True  # not to be waited for: its commit may have to queue behind a slow one
                 else:
                     self._alarm.set(call.due)
-            elif call.kind is CallKind.STEP and call.id in state.calls and call.id not in self._steps.running:
+            elif call.kind is _STEP and call.id in state.calls and call.id not in self._steps.running:
                 if call.retry_at is not None and call.retry_at > self._services.time.now():
                     self._alarm.set(call.retry_at)
                 elif begins and call.id not in decided:

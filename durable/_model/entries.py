@@ -122,7 +122,7 @@ def encode_entry(entry: Entry) -> bytes:
     match entry:
         case Settled():
             head = (
-                f'{{"k":"{entry.kind.value}","c":{_quoted(entry.call)},"p":"{entry.fingerprint}","ok":{int(entry.ok)}'
+                f'{{"k":"{entry.kind._value_}","c":{_quoted(entry.call)},"p":"{entry.fingerprint}","ok":{int(entry.ok)}'
             )
             if entry.attempt:
                 head += f',"n":{entry.attempt}'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from threading import Timer
 from typing import Any, Final
@@ -16,6 +15,7 @@ from durable.cli.failures import Failure
 from durable.cli.leaving import leave_within
 from durable.cli.options import Command, seconds, settings_of
 from durable.cli.output import Printer
+from durable.cli.process import run_alone
 
 __all__ = ["worker", "worker_of"]
 
@@ -60,7 +60,7 @@ def worker(
         raise Failure(
             f"{app} makes its own worker, so --{next(iter(given))} would not reach it.", "Say it there, in the code."
         )
-    asyncio.run(_work(settings.url, app, loaded, given, printer)).cancel()
+    run_alone(_work(settings.url, app, loaded, given, printer)).cancel()
 
 
 async def _work(url: str, text: str, app: App, given: dict[str, Any], printer: Printer) -> Timer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from durable.cli.connection import log_to_stderr
 from durable.cli.failures import Exit, Failure
 from durable.cli.options import Command, settings_of
 from durable.cli.output import Printer
+from durable.cli.process import run_alone
 from durable.errors import MissingExtra
 from durable.store import shown_url
 from durable_server.fence import is_loopback
@@ -90,7 +90,7 @@ def server(ctx: click.Context, /, *, app: str | None, worker: bool, **given: Any
         found.queues,
     )
     try:
-        asyncio.run(_serve(plan, Printer(settings)))
+        run_alone(_serve(plan, Printer(settings)))
     except ImportError as error:
         raise MissingExtra(
             f"The server needs an optional part ({error.name}): pip install 'durable-engine[server]'."
