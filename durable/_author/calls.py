@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, final
 
 from durable._author.definitions import Step, StepPolicy
-from durable._core.state import MISSING, Call, CallFuture, RunState
+from durable._core.call import MISSING, Call, CallFuture
+from durable._core.state import RunState
 from durable._model.entries import Settled
 from durable._model.runs import NewRun
 from durable.codec import Codec, ValueType, load_error

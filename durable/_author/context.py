@@ -29,8 +29,9 @@ from durable._author.definitions import (
 from durable._author.logs import REDACTING, logger
 from durable._author.outcomes import result_of
 from durable._author.saga import Saga
+from durable._core.call import Call, place, timer_print
 from durable._core.identity import child_id, command_id, derived_id
-from durable._core.state import Call, RunState, place, timer_print
+from durable._core.state import RunState
 from durable._model import defaults
 from durable._model.commands import CloseChild, EmitItem, SendMessage, SetValue, StartChild
 from durable._model.duration import Duration, due_seconds, seconds_of

@@ -10,7 +10,7 @@ from typing import Any, Literal, ParamSpec, cast, final
 
 from durable._author.calls import Tracker, current_tracker
 from durable._author.definitions import Step
-from durable._core.state import CallFuture
+from durable._core.call import CallFuture
 from durable._model.entries import Settled
 
 P = ParamSpec("P")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from durable._core.state import Call, RunState
+from durable._core.call import Call
+from durable._core.state import RunState
 from durable._model.commits import DeadLetter
 from durable._model.defaults import COMMIT_BYTES_MAX, COMMIT_ITEMS_MAX
 from durable._model.entries import CallKind, CancelAsked, Entry, Settled

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from durable._core.state import Call, RunState
+from durable._core.call import Call
+from durable._core.state import RunState
 from durable._model.commands import CloseChild, Command, EmitItem, MarkPatch, SendMessage, SetValue, StartChild
 from durable._model.commits import Emit
 from durable._model.defaults import COMMIT_BYTES_MAX, COMMIT_ITEMS_MAX

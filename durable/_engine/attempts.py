@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, final
 
-from durable._core.state import Call
+from durable._core.call import Call
 from durable._model.ids import CallId
 from durable._model.runs import RunRecord
 from durable.clock import Clock

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import final
 
+from durable._core.call import Call
 from durable._core.nobody import nobody
-from durable._core.state import Call
 from durable._engine.services import Services
 from durable._engine.takeup import what_became_of
 from durable._model.commits import Blocked

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, final
 from durable._author.calls import StepSpec
 from durable._author.definitions import LIST_BYTES, Done, NotDone
 from durable._author.logs import logger
-from durable._core.state import Call
+from durable._core.call import Call
 from durable._engine.attempts import Attempt, current_attempt
 from durable._engine.hooks import Hooks
 from durable._model.entries import AttemptFailed, CallKind, Entry, Settled

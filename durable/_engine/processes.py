@@ -100,7 +100,7 @@ def _child(
     """The other side."""
     threading.Thread(target=_end_with_parent, name="durable-parent", daemon=True).start()
     from durable._author.definitions import Step
-    from durable._core.state import Call
+    from durable._core.call import Call
     from durable._model.entries import CallKind
     from durable._model.ids import CallId
 

@@ -15,8 +15,9 @@ from typing import Any, Final, final
 from durable._author.calls import Scope
 from durable._author.context import Context, Continue
 from durable._author.definitions import Workflow
+from durable._core.call import Call, Place, line_of, place_text
 from durable._core.identity import kind_of, name_of
-from durable._core.state import DEADLINE, Call, Place, RunState, line_of, place_text
+from durable._core.state import DEADLINE, RunState
 from durable._engine import endings
 from durable._engine.guard import activation
 from durable._engine.takeup import run_facts

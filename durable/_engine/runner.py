@@ -13,9 +13,10 @@ from durable._author.calls import why_unreadable
 from durable._author.definitions import Workflow
 from durable._author.logs import logger
 from durable._core import plan
+from durable._core.call import Call
 from durable._core.inbox import Selection, select
-from durable._core.state import Call, RunState
-from durable._engine import endings, summary
+from durable._core.state import RunState
+from durable._engine import endings, summary, takeup
 from durable._engine.alarm import Alarm
 from durable._engine.attempts import Attempt
 from durable._engine.doubts import Doubts
@@ -25,17 +26,6 @@ from durable._engine.outbox import Outbox
 from durable._engine.pausing import Pausing
 from durable._engine.services import Services
 from durable._engine.steps import Steps
-from durable._engine.takeup import (
-    cut_by_a_crash,
-    has_chosen_id,
-    is_in_doubt,
-    never_started,
-    replayed,
-    run_facts,
-    strangers,
-    unread_after,
-    what_became_of,
-)
 from durable._engine.terminations import Terminations
 from durable._model import defaults
 from durable._model.claims import Claim
@@ -65,13 +55,12 @@ from durable._model.entries import (
     PatchMarked,
     Settled,
 )
-from durable._model.ids import CallId, MessageId, RunId
+from durable._model.ids import MessageId, RunId
 from durable._model.messages import InboxMessage
-from durable._model.runs import Created, Creation, NewRun, Wait
-from durable.codec import dump_error
+from durable._model.runs import NewRun, Wait
 from durable.codec.exceptions import readable, text_of
 from durable.codec.redaction import redact
-from durable.errors import NonDeterminismError, RunConflict
+from durable.errors import NonDeterminismError
 
 __all__ = ["Runner"]
 
@@ -79,7 +68,8 @@ _log = logger("durable.worker")
 _RUNNING: Final = Running()
 _STEP: Final = CallKind.STEP  # to look up a member of an enumeration is dear
 _TIMER: Final = CallKind.TIMER
-_APPLIED: Final = Verdict.APPLIED
+_LOST: Final = Verdict.LEASE_LOST
+_NOT_DUE: Final = Verdict.NOT_DUE
 
 
 @final
@@ -154,14 +144,14 @@ class Runner:
     async def _take_up(self, cached: RunState | None) -> None:
         services = self._services
         if len(self._unread) >= defaults.PAGE_SIZE_MAX:  # a claim brings one page of the inbox
-            for message in await unread_after(self.id, self.seen, services):
+            for message in await takeup.unread_after(self.id, self.seen, services):
                 self.receive(message)
         if cached is not None:
             self._state = cached
-            cached.facts = run_facts(self.run, self.workflow)
+            cached.facts = takeup.run_facts(self.run, self.workflow)
         else:
             began = services.teller.moment()
-            taken = await replayed(self._claim, self.workflow, services)
+            taken = await takeup.replayed(self._claim, self.workflow, services)
             if isinstance(taken, Blocked):
                 self._block(taken.kind, taken.reason)
                 return
@@ -171,12 +161,11 @@ class Runner:
                 return
             self._state = taken
             services.teller.activated(self.run, began, self.run.position, replay=self.run.position > 0)
-            for child in await strangers(taken, services):
-                self._refuse_child(child)
-            for child in await never_started(taken, self.run, self._unread, services):
+            self._refuse(await takeup.strangers(taken, services))
+            for child in await takeup.never_started(taken, self.run, self._unread, services):
                 taken.fire_again(StartChild(child))
-        for call in cut_by_a_crash(self._live_state()):
-            known = await what_became_of(call, self._steps.key(call), services)
+        for call in takeup.cut_by_a_crash(self._live_state()):
+            known = await takeup.what_became_of(call, self._steps.key(call), services)
             if isinstance(known, Blocked):
                 self._block(known.kind, known.reason, known.call)
                 return
@@ -275,8 +264,7 @@ class Runner:
         state = self._state
         if state is None or isinstance(self._final, Blocked):
             return self._commit(Draft([], None), self._final or _RUNNING)
-        waits = self._unread or self._due or self._alarm.instant is not None
-        if not (state.fired or waits or self._final) and self._live:
+        if self._live and self._is_plain(state):
             if self._outbox.entries:
                 return self._commit(Draft(self._outbox.take(defaults.COMMIT_ITEMS_MAX), state.flushed_now()), _RUNNING)
             if self._steps.running:
@@ -302,13 +290,18 @@ class Runner:
             return
         draft, self._pending = self._pending, None
         assert draft is not None
-        if answer.verdict is not _APPLIED and not self._stands(draft, answer):
+        if answer.verdict is _LOST:
+            self._services.teller.lost(self.run)
+            self.drop()
+            return
+        if answer.verdict is _NOT_DUE:
+            self._not_due(draft, answer)
             return
         self._seq += 1
         if self._services.teller.listened:
             self._services.teller.committed(self.run, commit, draft.entries, answer)
         if draft.flush is not None:
-            self._after_flush(draft.flush, answer)
+            self._refuse(takeup.strangers_among(draft.flush.children, answer.children))
         if draft.flushed is not None and self._state is not None:
             self._state.taken(0 if draft.flush is None else draft.flush.count, draft.flushed)
         if commit.consumed or commit.dead:
@@ -316,21 +309,6 @@ class Runner:
             self._unread = [item for item in self._unread if item.message.id not in gone]
         self._deliver(draft.entries, answer.at)
         self._follow(commit.then)
-
-    def _stands(self, draft: Draft, answer: Committed) -> bool:
-        """Whether the store has written what was said, be it at an earlier saying."""
-        match answer.verdict:
-            case Verdict.LEASE_LOST:
-                self._services.teller.lost(self.run)
-                self.drop()
-                return False
-            case Verdict.NOT_DUE:
-                self._not_due(draft, answer)
-                return False
-            case Verdict.APPLIED | Verdict.ALREADY_APPLIED:
-                return True
-            case _ as never:
-                assert_never(never)
 
     # ── inside: building ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -353,7 +331,7 @@ class Runner:
             return Running()
         if self._final is not None:
             return self._final
-        if any(has_chosen_id(child) for child in flushed.children):
+        if any(takeup.has_chosen_id(child) for child in flushed.children):
             return Running()  # the answer may be that the id is a stranger's
         if self._pausing.asked:
             if self._pausing.confirmed:
@@ -396,19 +374,12 @@ class Runner:
 
     # ── inside: delivering ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _after_flush(self, flush: plan.Flush, answer: Committed) -> None:
-        for wanted, created in zip(flush.children, answer.children, strict=False):
-            if _is_stranger(wanted.parent, created):
-                self._refuse_child(wanted)
-
-    def _refuse_child(self, wanted: NewRun) -> None:
-        """The id that a call has chosen for its child belongs to another run."""
-        assert wanted.parent is not None
-        call = None if self._state is None else self._state.calls.get(CallId(wanted.parent.call))
-        if call is not None:
-            error = RunConflict(f"Run {wanted.id} exists already and is not this call's child.", wanted.id)
-            payload = self._services.codec.seal(dump_error(error), "a child's conflict")
-            self._outbox.put(Settled(CallKind.CHILD, call.id, call.fingerprint, False, payload))
+    def _refuse(self, strangers: Iterable[NewRun]) -> None:
+        """The ids that calls have chosen for their children belong to other runs."""
+        for wanted in strangers if self._state is not None else ():
+            refusal = takeup.refusal_of(wanted, self._live_state(), self._services.codec)
+            if refusal is not None:
+                self._outbox.put(refusal)
 
     def _deliver(self, entries: list[Entry], at: float) -> None:
         state = self._state
@@ -482,14 +453,14 @@ class Runner:
             state.new_calls.clear()
             self._retrying.clear()
             self._begin_attempts(state, calls)
-            if not everything and self._has_nothing_to_say(state):
-                return
+            if self._steps.running and not (everything or self._outbox.entries) and self._is_plain(state):
+                return  # the usual end of an activation: outcomes will be the next commit
         self._dirty()
 
-    def _has_nothing_to_say(self, state: RunState) -> bool:
-        """The usual end of an activation: its steps are under way, and their outcomes will be the next commit."""
+    def _is_plain(self, state: RunState) -> bool:
+        """Whether there is nothing to say but outcomes of steps."""
         waits = self._unread or self._due or self._alarm.instant is not None
-        return bool(self._steps.running) and not (waits or state.fired or self._outbox.entries or self._final)
+        return not (waits or state.fired or self._final)
 
     def _begin_attempts(self, state: RunState, calls: Iterable[Call]) -> None:
         """Begin what may begin now; for the rest remember when to look again."""
@@ -505,7 +476,7 @@ class Runner:
                 if call.retry_at is not None and call.retry_at > self._services.time.now():
                     self._alarm.set(call.retry_at)
                 elif begins and call.id not in decided:
-                    if call.begun and is_in_doubt(
+                    if call.begun and takeup.is_in_doubt(
                         call
                     ):  # tolerant code has come to it only now, behind a step that was put in front
                         self._doubts.ask(call)
@@ -529,8 +500,7 @@ class Runner:
         self._steps.drop_all()
         if self._state is not None:
             self._state.fired.clear()
-        reason = redact(reason)
-        reason = readable(reason)
+        reason = readable(redact(reason))
         self._final = Blocked(kind, reason, call)
         _log.warning("%s", reason if kind == "non_determinism" else f"Run {self.id} is blocked: {reason}")
         self._dirty()
@@ -569,7 +539,3 @@ class Runner:
                 state.close()
             state = None
         self._gone(self, state)
-
-
-def _is_stranger(parent: Any, created: Created) -> bool:
-    return created.outcome is not Creation.CREATED and created.parent != parent

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from typing import Final, final
 
 from durable._author.calls import StepSpec
+from durable._core.call import Call
 from durable._core.identity import idempotency_key
-from durable._core.state import Call
 from durable._engine.attempts import Attempt
 from durable._engine.outbox import Outbox
 from durable._engine.services import Services

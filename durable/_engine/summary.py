@@ -8,7 +8,8 @@ from dataclasses import replace
 from durable._author.calls import ChildSpec, StepSpec
 from durable._author.definitions import LIST_BYTES
 from durable._core import plan
-from durable._core.state import Call, RunState
+from durable._core.call import Call
+from durable._core.state import RunState
 from durable._model.commits import Blocked, Part, Then
 from durable._model.entries import CallKind, Entry, Settled
 from durable._model.runs import Wait, WaitKind

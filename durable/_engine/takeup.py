@@ -10,8 +10,9 @@ from typing import Any, Final
 from durable._author.calls import ChildSpec, Scope, StepSpec
 from durable._author.context import Context
 from durable._author.definitions import Workflow
+from durable._core.call import Call
 from durable._core.identity import child_id
-from durable._core.state import Call, RunFacts, RunState
+from durable._core.state import RunFacts, RunState
 from durable._engine import endings
 from durable._engine.guard import activation
 from durable._engine.services import Services
@@ -19,12 +20,13 @@ from durable._model import defaults
 from durable._model.claims import Claim, Poll
 from durable._model.commands import StartChild
 from durable._model.commits import Blocked
-from durable._model.entries import Entry, PatchMarked, decode_entry
-from durable._model.ids import RunId
+from durable._model.entries import CallKind, Entry, PatchMarked, Settled, decode_entry
+from durable._model.ids import CallId, RunId
 from durable._model.messages import InboxMessage, MessageKind
-from durable._model.runs import NewRun, RunRecord
+from durable._model.runs import Created, Creation, NewRun, RunRecord
+from durable.codec import Codec, dump_error
 from durable.codec.exceptions import text_of
-from durable.errors import InvalidInput
+from durable.errors import InvalidInput, RunConflict
 
 __all__ = [
     "FORK_LABEL",
@@ -33,9 +35,11 @@ __all__ = [
     "is_in_doubt",
     "more_unread",
     "never_started",
+    "refusal_of",
     "replayed",
     "run_facts",
     "strangers",
+    "strangers_among",
     "unread_after",
     "what_became_of",
 ]
@@ -153,6 +157,26 @@ async def strangers(state: RunState, services: Services) -> list[NewRun]:
         rows = await services.weather.through(partial(services.store.get, [run.id for run in page]))
         found += [run for run, row in zip(page, rows, strict=True) if row is not None and row.parent != run.parent]
     return found
+
+
+def strangers_among(wanted: Sequence[NewRun], created: Sequence[Created]) -> list[NewRun]:
+    """Children that a commit was to create and whose ids belong to runs of others."""
+    return [
+        child
+        for child, row in zip(wanted, created, strict=False)
+        if row.outcome is not Creation.CREATED and row.parent != child.parent
+    ]
+
+
+def refusal_of(wanted: NewRun, state: RunState, codec: Codec) -> Settled | None:
+    """What the call comes to that has chosen a stranger's id for its child; None if the code wants it no longer."""
+    assert wanted.parent is not None
+    call = state.calls.get(CallId(wanted.parent.call))
+    if call is None:
+        return None
+    error = RunConflict(f"Run {wanted.id} exists already and is not this call's child.", wanted.id)
+    payload = codec.seal(dump_error(error), "a child's conflict")
+    return Settled(CallKind.CHILD, call.id, call.fingerprint, False, payload)
 
 
 async def never_started(

@@ -13,8 +13,8 @@ from typing import Any, Final, NoReturn, final
 from durable._author import outcomes
 from durable._author.calls import ChildSpec, StepSpec
 from durable._author.definitions import Step, Workflow, step_workflow_name
+from durable._core.call import Call
 from durable._core.identity import idempotency_key
-from durable._core.state import Call
 from durable._engine.attempts import Attempt, current_attempt
 from durable._model.entries import AttemptFailed, CallKind, Entry, Settled
 from durable._model.retry import Failure, next_delay

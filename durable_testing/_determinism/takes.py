@@ -10,8 +10,9 @@ from typing import Any, Final, assert_never, final
 from durable._author.calls import ChildSpec, Scope
 from durable._author.context import Context, Continue
 from durable._author.definitions import Workflow
+from durable._core.call import Call, CallFuture, Place, line_of, place, place_text
 from durable._core.identity import kind_of, name_of
-from durable._core.state import DEADLINE, Call, CallFuture, Place, RunFacts, RunState, line_of, place, place_text
+from durable._core.state import DEADLINE, RunFacts, RunState
 from durable._engine import endings
 from durable._engine.guard import activation
 from durable._model.commands import CloseChild, Command, EmitItem, MarkPatch, SendMessage, SetValue, StartChild

@@ -24,7 +24,6 @@ ALLOWED_TO_EXECUTE: dict[tuple[str, str], str] = {}
 
 # (file) → (lines at most, why it is one room).
 LONG_MODULES = {
-    "durable/_core/state.py": (550, "what one run knows: activation is one switch over entries, read as a whole"),
     "durable/_engine/runner.py": (550, "the ring of one held run: its states guard each other, so they stay together"),
 }
 # (file, function) → (lines at most, why it is one function).

@@ -26,8 +26,9 @@ from durable._author import outcomes
 from durable._author.calls import ChildSpec, Scope, SignalSpec, StepSpec
 from durable._author.context import Context, Continue
 from durable._core import plan
+from durable._core.call import Call
 from durable._core.inbox import select
-from durable._core.state import Call, RunFacts, RunState
+from durable._core.state import RunFacts, RunState
 from durable._model.commands import Command, StartChild
 from durable._model.entries import (
     AttemptBegun,
