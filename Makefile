@@ -26,7 +26,7 @@ conformance:
 	$(PYTHON) -m pytest tests/conformance/test_$(STORE).py
 
 bench:
-	$(PYTHON) -m benchmarks.quick
+	$(PYTHON) -m benchmarks all --peers
 
 docs:
 	$(PYTHON) -m pytest tests/docs

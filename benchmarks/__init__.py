@@ -1,1 +1,1 @@
-"""Measurements: ``python -m benchmarks.quick``."""
+"""Measurements: ``python -m benchmarks``."""
