@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from durable_dag.egress import EgressPolicy, Outbound, Request, Response
     from durable_dag.engine import Engine
     from durable_dag.errors import (
+        ConcurrencyLimit,
         DagError,
         EgressDenied,
         EndpointGone,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         InvalidContext,
         InvalidDefinition,
         InvalidOutput,
+        ScheduleTimeout,
         StepFailure,
         TemplateUnresolved,
         VersionConflict,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 # Loaded when first asked for: who wants the JavaScript sandbox alone needs neither the engine nor its workflow.
 _HOMES: Final = {
     "Checked": "validation",
+    "ConcurrencyLimit": "errors",
     "DagError": "errors",
     "EgressDenied": "errors",
     "EgressPolicy": "egress",
@@ -53,6 +56,7 @@ _HOMES: Final = {
     "Registered": "versions",
     "Request": "egress",
     "Response": "egress",
+    "ScheduleTimeout": "errors",
     "Started": "starting",
     "StepContext": "executors",
     "StepFailure": "errors",
@@ -82,6 +86,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Checked",
+    "ConcurrencyLimit",
     "DagError",
     "EgressDenied",
     "EgressPolicy",
@@ -100,6 +105,7 @@ __all__ = [
     "Registered",
     "Request",
     "Response",
+    "ScheduleTimeout",
     "Started",
     "StepContext",
     "StepFailure",

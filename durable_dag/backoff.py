@@ -7,7 +7,7 @@ from typing import Final
 
 from durable_dag.definition import RetryPolicy
 
-__all__ = ["FOREVER_SECONDS", "nominal_delay", "retried"]
+__all__ = ["FOREVER_SECONDS", "another", "nominal_delay", "retried"]
 
 FOREVER_SECONDS: Final = 365 * 86_400.0
 
@@ -19,6 +19,20 @@ def nominal_delay(policy: RetryPolicy, attempt: int) -> float:
         return min(policy.initial_delay / 1000 * policy.multiplier ** (attempt - 1), longest)
     except OverflowError:
         return longest
+
+
+def another(policy: RetryPolicy, attempt: int, name: str, elapsed: float = 0.0) -> float | None:
+    """Seconds until the next attempt of a child; None if there is none.
+
+    Args:
+        attempt: That has failed, counted from 1.
+        name: Of its error.
+        elapsed: Seconds since the first attempt began.
+    """
+    if attempt >= policy.max_attempts or not retried(policy, {name}):
+        return None
+    pause = nominal_delay(policy, attempt)
+    return None if policy.max_elapsed is not None and (elapsed + pause) * 1000 > policy.max_elapsed else pause
 
 
 def retried(policy: RetryPolicy, names: Set[str]) -> bool:

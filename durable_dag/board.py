@@ -77,10 +77,15 @@ class Board:
         return self._started()
 
     def settle(self, id: str, outcome: Outcome) -> list[str]:
-        """A step that was under way has ended; the steps that begin now. One that was dropped meanwhile is ignored."""
-        if self._places[id].standing != "running":
+        """A step that was under way has ended; the steps that begin now. One that was dropped meanwhile is ignored.
+
+        So may one end that waits for a slot: somebody has settled it.
+        """
+        standing = self._places[id].standing
+        if standing not in ("running", "ready"):
             return []
-        self._running -= 1
+        if standing == "running":
+            self._running -= 1
         self._end(id, outcome)
         if self._plan.definition.fail_fast and not self.tripped and self._blocks(id):
             self._trip(spare_cleanup=True)

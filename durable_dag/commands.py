@@ -57,6 +57,7 @@ class Work:
         name: In the journal.
         timeout: Milliseconds for one attempt; None for no limit.
         batched: Whether the result is the list of the jobs' results, rather than that of the only one.
+        pick_up: Milliseconds until a worker of the queue must have taken it up; None for no limit.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Work:
     timeout: float | None = None
     queue: str | None = None
     batched: bool = False
+    pick_up: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,16 @@ class Child:
         request: Its input.
         limit: Milliseconds; None for no limit.
         detached: Id of a child that is started and not awaited; None for one that is.
+        pick_up: As of ``Work``.
+        retry: What one of several calls is tried again by; a single call is by its step.
     """
 
     request: Mapping[str, Json]
     queue: str | None = None
     limit: float | None = None
     detached: str | None = None
+    pick_up: float | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Any, TypeAlias, final
 
 from durable_dag.board import Board, Outcome
-from durable_dag.commands import Answer, Child, Command, Err
-from durable_dag.life import Ending, Steps, life
+from durable_dag.commands import Answer, Child, Command, Err, Work
+from durable_dag.life import Ending, Steps, life, script
 from durable_dag.plan import Plan
-from durable_dag.scope import Facts, Scope, Scopes
+from durable_dag.scope import Facts, Scope, Scopes, scripts_in
+from durable_dag.settling import ending_of
 
 Json: TypeAlias = Any
 
@@ -61,6 +62,7 @@ class Conductor:
 
     Attributes:
         stopped: The run's time was over before its steps were.
+        scripts: The values of the output template's JavaScript expressions.
         detached: Children to be started that nobody awaits; whoever drives empties the list.
         dropped: Numbers of issues whose answers are of no interest any more; likewise.
     """
@@ -73,6 +75,7 @@ class Conductor:
         self.board = Board(plan)
         self.scopes = Scopes(plan, facts, dict(context))
         self.records: dict[str, Record] = {}
+        self.scripts: list[Json] = []
         self.detached: list[Child] = []
         self.dropped: list[int] = []
         self._lives: dict[str, Steps] = {}
@@ -96,6 +99,19 @@ class Conductor:
         if issue is None:
             return []
         return self._go_on(issue.step, self._lives[issue.step], answer)
+
+    def settle(self, said: Json, now: datetime) -> list[Issue]:
+        """What is asked when somebody has said what became of a step; nothing if it is not under way."""
+        self._now = now
+        if not isinstance(said, dict) or said.get("attempt") != self.scopes.facts.attempt:
+            return []
+        step = self.plan.steps.get(str(said.get("step")))
+        ending = None if step is None else ending_of(said, step)
+        if step is None or ending is None or self.board.place(step.id).standing not in ("running", "ready"):
+            return []
+        self.records.setdefault(step.id, Record(now))
+        self._let_go(step.id)
+        return self._start(self._settle(step.id, ending))
 
     def stop(self, now: datetime) -> None:
         """The run's time is over."""
@@ -168,8 +184,14 @@ class Conductor:
         """
         definition = self.plan.definition
         if definition.has_output:
-            return Scope(self.scopes, None, {}).render(definition.output).value
+            scripts = dict(zip(scripts_in(definition.output), self.scripts, strict=False))
+            return Scope(self.scopes, None, {}).render(definition.output, scripts).value
         return {id: self.result_of(id) for id in self.plan.leaves if self.board.place(id).standing == "success"}
+
+    def output_work(self) -> Work | None:
+        """What the output's template needs the JavaScript engine for; None if for nothing."""
+        sources = scripts_in(self.plan.definition.output)
+        return script("output:", "", Scope(self.scopes, None, {}), sources) if sources else None
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,16 +253,22 @@ class Conductor:
     def _drop(self) -> None:
         """Steps that were cut off: nobody waits for their answers."""
         for id in self.board.dropped:
+            self._let_go(id)
             record = self.records[id]
-            if record.issue is not None:
-                self._open.pop(record.issue.number, None)
-                self.dropped.append(record.issue.number)
             skipped = Ending(Outcome("skipped", None, "cancelled"), None, Err("Cancelled", ""))
-            record.ended, record.ending, record.issue = self._now, skipped, None
-            steps = self._lives.pop(id, None)
-            if steps is not None:
-                steps.close()
+            record.ended, record.ending = self._now, skipped
         self.board.dropped = []
+
+    def _let_go(self, id: str) -> None:
+        """Leave a step's life where it is: nobody waits for the answer that it waits for."""
+        record = self.records[id]
+        if record.issue is not None:
+            self._open.pop(record.issue.number, None)
+            self.dropped.append(record.issue.number)
+            record.issue = None
+        steps = self._lives.pop(id, None)
+        if steps is not None:
+            steps.close()
 
     def _clock(self) -> datetime:
         assert self._now is not None

@@ -13,16 +13,19 @@ from durable_dag.actions import INTERPRETED
 Json: TypeAlias = Any
 Join = Literal["active", "all", "any", "done"]
 Kind = Literal["plain", "condition", "switch"]
+Policy = Literal["queue", "reject", "cancelOldest"]
 
 __all__ = [
     "PLAIN_SUCCESS",
     "STEP_TIMEOUT_MS",
+    "Concurrency",
     "Definition",
     "Edge",
     "Hook",
     "Join",
     "Json",
     "Kind",
+    "Policy",
     "RetryPolicy",
     "StepDef",
     "canonical",
@@ -90,12 +93,29 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
+class Concurrency:
+    """How many executions with one key are under way at once.
+
+    Attributes:
+        key: A template, rendered from the start's context; executions with different texts are none of each other's
+            affair.
+        policy: What becomes of one execution too many: it waits for a slot, it is refused, or the oldest is cancelled
+            for it.
+    """
+
+    key: str = ""
+    limit: int = 1
+    policy: Policy = "queue"
+
+
+@dataclass(frozen=True, slots=True)
 class StepDef:
     """One step.
 
     Attributes:
         edges: Its dependencies, those from other steps' ``onSuccess`` and ``onFailure`` included.
         timeout: Milliseconds of one attempt; None where nothing was said.
+        schedule_timeout: Milliseconds until a worker must have taken it up; None for no limit.
         kind: Whether its outcome has branches.
         cases: Branches that a switch can take, in order.
     """
@@ -116,6 +136,7 @@ class StepDef:
     priority: int = 0
     output_schema: Json = None
     save_output: bool = True
+    schedule_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +162,7 @@ class Definition:
     output: Json = None
     has_output: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    concurrency: Concurrency | None = None
 
 
 def canonical(document: Json) -> str:
@@ -189,7 +211,14 @@ def read_definition(document: Mapping[str, Json]) -> Definition:
         output=document.get("output"),
         has_output="output" in document,
         tags=document.get("tags") or {},
+        concurrency=_concurrency(document.get("concurrency")),
     )
+
+
+def _concurrency(raw: Mapping[str, Json] | None) -> Concurrency | None:
+    if raw is None:
+        return None
+    return Concurrency(raw.get("key") or "", raw.get("limit") or 1, raw.get("policy") or "queue")
 
 
 def _sugar(raw_steps: Sequence[Mapping[str, Json]]) -> dict[str, list[Edge]]:
@@ -231,6 +260,7 @@ def _step(raw: Mapping[str, Json], sugar: Sequence[Edge], defaults: Mapping[str,
         priority=raw.get("priority", 0),
         output_schema=raw.get("outputSchema"),
         save_output=raw.get("saveOutput", True),
+        schedule_timeout=raw.get("scheduleTimeout"),
     )
 
 

@@ -11,7 +11,6 @@ from durable import Client, Duration, Handle, Retention, Workflow
 from durable.errors import InvalidInput, RunConflict, RunNotFound
 from durable_dag import forks
 from durable_dag.bound import Bound
-from durable_dag.definition import canonical
 from durable_dag.egress import EgressPolicy, HttpOutbound, Outbound
 from durable_dag.errors import (
     ExecutionConflict,
@@ -26,9 +25,11 @@ from durable_dag.executors.scripts import scripts
 from durable_dag.js import JsRuntime, ProcessJs
 from durable_dag.pictures import Drawing, drawing_of
 from durable_dag.reading import Reading
+from durable_dag.settling import Verb
 from durable_dag.starting import Start, Started, Starter
-from durable_dag.toolbox import DAG, DELIVERY, GONE, ORDERS, WORK, Toolbox, order_key
+from durable_dag.toolbox import DAG, DELIVERY, GONE, WORK, Toolbox
 from durable_dag.validation import Checked, Checks, check
+from durable_dag.verbs import Verbs
 from durable_dag.versions import Registered, Stored, Versions
 from durable_dag.view import step_view, step_views, visualization
 
@@ -90,6 +91,7 @@ class Engine:
         self._dag = self._tools.executions()
         self._starter = Starter(self._bound, self._dag)
         self.reading = Reading(self._bound, self.versions, self._tools.plan, DAG)
+        self._verbs = Verbs(self._bound, self.reading, self._tools)
 
     @property
     def client(self) -> Client:
@@ -320,11 +322,46 @@ class Engine:
 
     async def cancel(self, execution_id: str, reason: str = "") -> None:
         """Ask an execution to end: what runs is cancelled, what has not begun is skipped."""
-        handle = self.handle(execution_id)
-        before = await self.reading.load(execution_id)
-        await handle.cancel(reason)
-        if before.status.started_at is None and (await handle.status()).started_at is None:
-            await self._tell_unbegun(execution_id)
+        await self.handle(execution_id).cancel(reason)
+        await self.tell_last(execution_id)
+
+    async def terminate(self, execution_id: str, reason: str = "") -> None:
+        """End an execution now; its ``onFailure`` webhooks are told, as when it is cancelled.
+
+        Should this process die in between, say it again: nobody is told twice.
+
+        Raises:
+            RunEnded: It has completed or failed.
+        """
+        await self.handle(execution_id).terminate(reason)
+        await self.tell_last(execution_id)
+        await self._verbs.give_back(execution_id)
+
+    async def tell_last(self, execution_id: str) -> None:
+        """Tell the webhooks of an end that no code of the run could tell; whatever was told is not told again.
+
+        That is one by ``terminate``, or a cancel of a run that had not begun or was blocked.
+        """
+        await self._verbs.tell_last(execution_id)
+
+    async def settle(
+        self, execution_id: str, step_id: str, verb: Verb, value: Json = None, *, request_id: str | None = None
+    ) -> None:
+        """Say what became of a step that is under way: that it runs, waits or is tried again matters no more.
+
+        Durable when this returns; it comes to pass when a worker reads it, unless the step has ended until then.
+
+        Args:
+            verb: ``"complete"`` with the result, ``"fail"`` with the error's text (or ``{"name", "message"}``),
+                ``"skip"`` with a reason: what depends on it is skipped, too, as behind a condition that is false.
+            request_id: Said again with the same one, it is said once.
+
+        Raises:
+            ExecutionNotFound: There is no such execution, or it has no such step.
+            ExecutionConflict: The step has not begun, or has ended.
+            InvalidInput: The result does not fit ``outputSchema``, or is none of a condition or switch.
+        """
+        await self._verbs.settle(execution_id, step_id, verb, value, request_id)
 
     async def retry(
         self, execution_id: str, *, steps: Sequence[str] | None = None, context: Mapping[str, Json] | None = None
@@ -336,19 +373,10 @@ class Engine:
             context: Members that replace those of the start's context from now on.
 
         Raises:
-            ExecutionConflict: It has not ended, or has completed.
+            ExecutionConflict: It has not ended, or has completed; or it needs a slot that others hold.
             InvalidInput: There is no such step.
         """
-        execution = await self.reading.load(execution_id)
-        order = forks.retry_order(execution, steps, context)
-        if order is not None:
-            key = order_key(execution_id, execution.request.get("incarnation", 1), order.round)
-            await self.client.records.put(ORDERS, key, canonical(order.as_json()).encode())
-        cut = None if order is None else order.cut
-        try:
-            await self.handle(execution_id).retry(from_step=cut)
-        except RunConflict as error:
-            raise ExecutionConflict(str(error)) from None
+        await self._verbs.retry(execution_id, steps, context)
 
     async def fork(
         self,
@@ -394,10 +422,3 @@ class Engine:
             await handle.retry()
         except RunConflict as error:
             raise ExecutionConflict(str(error)) from None
-
-    async def _tell_unbegun(self, execution_id: str) -> None:
-        """A run that was cancelled before any worker saw it told nobody: nothing of it has run."""
-        execution = await self.reading.load(execution_id)
-        for number, request in enumerate(forks.unbegun_letters(self._tools, execution)):
-            id = f"{execution_id}.cancelled.{number}"
-            await self.client.start(self._tools.delivery, request, id=id, labels={"dag.delivery": execution_id})

@@ -9,6 +9,7 @@ from durable.errors import DurableError, NonRetryable
 from durable_dag.problems import Problem
 
 __all__ = [
+    "ConcurrencyLimit",
     "DagError",
     "EgressDenied",
     "EndpointGone",
@@ -20,6 +21,7 @@ __all__ = [
     "InvalidContext",
     "InvalidDefinition",
     "InvalidOutput",
+    "ScheduleTimeout",
     "StepFailure",
     "TemplateUnresolved",
     "VersionConflict",
@@ -110,6 +112,12 @@ class ExecutionConflict(DagError):
     code = "execution_conflict"
 
 
+class ConcurrencyLimit(ExecutionConflict, NonRetryable):
+    """As many executions as the definition allows are under way with this key, and its policy is ``reject``."""
+
+    code = "concurrency_limit"
+
+
 # ── a run ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -119,6 +127,10 @@ class ExecutionFailed(NonRetryable):
 
 class StepFailure(NonRetryable):
     """A step that fails on purpose (``fail``), or whose failure says nothing more than its text."""
+
+
+class ScheduleTimeout(NonRetryable):
+    """No worker has taken a step up within its ``scheduleTimeout``."""
 
 
 class TemplateUnresolved(NonRetryable):

@@ -60,8 +60,8 @@ def _calls(
     name = f"item:{step.id}"
     if isinstance(batch, int) and not isinstance(batch, bool) and batch > 1:
         groups = [tuple(jobs[at : at + batch]) for at in range(0, len(jobs), batch)]
-        return [Work(name, group, retry, timeout, step.queue, True) for group in groups]
-    return [Work(name, (job,), retry, timeout, step.queue) for job in jobs]
+        return [Work(name, group, retry, timeout, step.queue, True, step.schedule_timeout) for group in groups]
+    return [Work(name, (job,), retry, timeout, step.queue, False, step.schedule_timeout) for job in jobs]
 
 
 def _job(step: StepDef, scope: Scope, item: Json, index: int, inner: Mapping[str, Json], facts: Facts) -> Job:
@@ -88,4 +88,4 @@ def _child(step: StepDef, scope: Scope, item: Json, index: int, params: Mapping[
         "depth": facts.depth + 1,
         "parent": facts.execution,
     }
-    return Child(request, step.queue, step.timeout)
+    return Child(request, step.queue, step.timeout, None, step.schedule_timeout, step.retry)

@@ -10,17 +10,18 @@ from typing import Any, Protocol, TypeAlias
 from durable.errors import InvalidInput
 from durable_dag import layers
 from durable_dag.conductor import Conductor
-from durable_dag.errors import ExecutionConflict
+from durable_dag.errors import ExecutionConflict, TemplateUnresolved
 from durable_dag.hooks import Deliveries
 from durable_dag.interpreter import facts_of
 from durable_dag.plan import Plan
 from durable_dag.problems import nearest
+from durable_dag.slots import Ask, asked_by
 from durable_dag.story import Story
 from durable_dag.view import Execution
 
 Json: TypeAlias = Any
 
-__all__ = ["Order", "endpoint_key", "retry_order", "taken_over", "unbegun_letters"]
+__all__ = ["Order", "endpoint_key", "last_letters", "retry_order", "slot_of", "taken_over", "turn_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,29 @@ def _chosen(story: Story, execution: str, steps: Sequence[str] | None) -> list[s
     return [id for id in plan.steps if id in behind]
 
 
+def turn_of(execution: Execution) -> Ask | None:
+    """The slot that an execution must hold before it is taken up again; None if it asks for one itself.
+
+    What was cancelled goes on in the middle, where it asks for nothing. A refusal is better told to who retries than
+    found in a run that has failed once more.
+    """
+    story, asked = execution.story, slot_of(execution, execution.status.generation + 1)
+    if story is None or asked is None or (execution.word == "failed" and asked.policy != "reject"):
+        return None
+    return None if execution.word == "cancelled" and story.waits_for_slot else asked
+
+
+def slot_of(execution: Execution, generation: int) -> Ask | None:
+    """What one generation of its run asks for; None if its definition does not limit executions."""
+    if execution.plan is None or execution.story is None:
+        return None
+    facts, context = execution.story.conductor.scopes.facts, execution.request.get("context") or {}
+    try:
+        return asked_by(execution.plan, facts, context, 0, generation)
+    except TemplateUnresolved:
+        return None  # it has failed for that
+
+
 def taken_over(
     execution: Execution, plan: Plan, step: str, context: Mapping[str, Json] | None
 ) -> tuple[dict[str, Json], dict[str, Json]]:
@@ -112,12 +136,17 @@ class Teller(Protocol):
         ...
 
 
-def unbegun_letters(teller: Teller, execution: Execution) -> list[dict[str, Json]]:
-    """What is told of a run that was cancelled before anything of it ran."""
-    ended = execution.status.ended_at
-    if execution.plan is None or ended is None:
+def last_letters(teller: Teller, execution: Execution) -> list[dict[str, Json]]:
+    """What is told of an end that no code of the run could tell: by ``terminate``, or of one that had not begun."""
+    ended, story = execution.status.ended_at, execution.story
+    if execution.plan is None or ended is None or execution.status.state != "cancelled":
         return []
-    id = execution.plan.definition.id
-    facts = facts_of(execution.id, execution.request, id, execution.version, ended)
-    conductor = Conductor(execution.plan, facts, {})
-    return teller.deliveries(execution.plan, execution.request).of_end(conductor, "cancelled", None, ended)
+    if story is not None and story.cancelled and not execution.terminated:
+        return []  # its code has read that it was to end, and told so
+    letters = teller.deliveries(execution.plan, execution.request)
+    if story is None:
+        id = execution.plan.definition.id
+        facts = facts_of(execution.id, execution.request, id, execution.version, ended)
+        return letters.of_end(Conductor(execution.plan, facts, {}), "cancelled", execution.status.error, ended)
+    letters.go_on(story.told)
+    return letters.of_end(story.conductor, "cancelled", execution.status.error, ended)

@@ -36,6 +36,10 @@ class Deliveries:
         self._url = url
         self._sequence = 0
 
+    def go_on(self, sequence: int) -> None:
+        """So many messages have been told already, by somebody else."""
+        self._sequence = sequence
+
     def of_step(self, conductor: Conductor, id: str, now: datetime) -> list[dict[str, Json]]:
         """What is told when a step has ended."""
         self._sequence += 1

@@ -13,25 +13,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeAlias
 
-from durable import Context, Retry, RunFailed, StepCall, Workflow
-from durable_dag.commands import Answer, Child, Command, Err, Many, Ok, Sleep, Wait, Work
+from durable import Context, Retry
+from durable_dag.calls import Calls, Hands, detach, failure
+from durable_dag.commands import Answer, Ok
 from durable_dag.conductor import Conductor, Issue
-from durable_dag.errors import ExecutionFailed, WorkflowDisabled, WorkflowNotFound, error_name
-from durable_dag.executors.perform import Performer
+from durable_dag.errors import (
+    ConcurrencyLimit,
+    ExecutionFailed,
+    TemplateUnresolved,
+    WorkflowDisabled,
+    WorkflowNotFound,
+)
 from durable_dag.hooks import Deliveries
 from durable_dag.plan import Plan
-from durable_dag.remote import packed
 from durable_dag.retries import retry_of
 from durable_dag.scope import Facts
-from durable_dag.tally import Tally
+from durable_dag.settling import SETTLE
+from durable_dag.slots import Ask, Slots, asked_by
+from durable_dag.turns import give_back, take_turn
 
 Json: TypeAlias = Any
 
-__all__ = ["DEPTH_MAX", "LOAD", "TIME", "VERDICT", "Tools", "interpret"]
+__all__ = ["DEPTH_MAX", "LOAD", "OUTPUT", "TIME", "VERDICT", "Tools", "interpret"]
 
 LOAD: Final = "definition:"
 VERDICT: Final = "verdict:"
 TIME: Final = "timeout:"
+OUTPUT: Final = "output:"
 DEPTH_MAX: Final = 16
 _OUTPUT_BYTES_MAX: Final = 256 * 1024
 _PATIENT: Final = Retry(None, initial=1.0, max_interval=30.0, give_up_on=(WorkflowNotFound, WorkflowDisabled))
@@ -46,10 +54,10 @@ class Loaded:
     version: int | None
 
 
-class Tools(Protocol):
+class Tools(Hands, Protocol):
     """What the interpreter is given to work with."""
 
-    performer: Performer
+    slots: Slots
 
     def plan(self, document: Mapping[str, Json]) -> Plan:
         """A document's plan."""
@@ -61,14 +69,6 @@ class Tools(Protocol):
 
     async def order(self, execution: str, incarnation: int, round: int) -> Json:
         """What a retry asks for when a run has come to its end for the so-manieth time; None if there is none."""
-        ...
-
-    def executions(self) -> Workflow[[dict[str, Json]], Json]:
-        """The workflow of this module, for children."""
-        ...
-
-    def works(self) -> Workflow[[dict[str, Json]], Json]:
-        """The workflow that carries one piece of work out on another queue."""
         ...
 
     def deliveries(self, definition: Plan, request: Mapping[str, Json]) -> Deliveries:
@@ -119,14 +119,18 @@ class _Run:
         self._loaded = loaded
         facts = facts_of(ctx.run_id, request, loaded.workflow, loaded.version, ctx.now())
         self._conductor = Conductor(loaded.plan, facts, request.get("context") or {}, request.get("given"))
+        self._calls = Calls(ctx, tools, lambda: self._conductor.scopes.facts)
         self._deliveries = tools.deliveries(loaded.plan, request)
         self._finished: asyncio.Queue[tuple[int, Answer]] = asyncio.Queue()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.Task[None] | None = None
+        self._turn: Ask | None = None
 
     async def carry_out(self) -> Json:
         """From the first step to the last, and again as often as a retry asks for it."""
         try:
+            self._listen()
+            await self._take_turn()
             self._arm()
             self._spawn(self._conductor.begin(self._ctx.now()))
             round = 0
@@ -135,16 +139,47 @@ class _Run:
                 if self._timer is not None:
                     self._timer.cancel()
                 if not self._conductor.failed:
-                    return self._completed()
+                    await self._give_back()
+                    return await self._completed()
                 again = await self._verdict(round)
                 if again is None:
+                    await self._give_back()
                     raise self._failed()
                 round += 1
+                await self._take_turn()
                 self._arm()
                 self._spawn(self._conductor.again(again["steps"], again.get("context") or {}, self._ctx.now()))
         except asyncio.CancelledError:
+            await self._give_back(quietly=False)
             self._tell("cancelled")
             raise
+
+    # ── its turn ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _take_turn(self) -> None:
+        """Nothing of a run begins before it holds a slot, if its definition limits them; its time runs from then on."""
+        since, facts = int(self._ctx.now().timestamp() * 1000), self._conductor.scopes.facts
+        try:
+            context = self._request.get("context") or {}
+            self._turn = asked_by(self._loaded.plan, facts, context, since, self._ctx.generation)
+            if self._turn is not None:
+                await take_turn(self._ctx, self._tools.slots, self._turn)
+        except (ConcurrencyLimit, TemplateUnresolved) as error:
+            self._turn = None
+            self._tell("failed", str(error))
+            raise
+
+    async def _give_back(self, *, quietly: bool = True) -> None:
+        """Nothing of the run is under way any more when somebody else gets its slot."""
+        if self._turn is None:
+            return
+        if not quietly:
+            tasks = list(self._tasks.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await give_back(self._ctx, self._tools.slots, self._turn)
+        self._turn = None
 
     # ── the ring ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -155,6 +190,9 @@ class _Run:
             if number == _TIME_IS_OVER:
                 conductor.stop(self._ctx.now())
                 self._spawn([])
+            elif number == _IS_SETTLED:
+                assert isinstance(answer, Ok)
+                self._spawn(conductor.settle(answer.value, self._ctx.now()))
             else:
                 self._tasks.pop(number, None)
                 self._spawn(conductor.answer(number, answer, self._ctx.now()))
@@ -169,7 +207,7 @@ class _Run:
         conductor.dropped.clear()
         for child in conductor.detached:
             assert child.detached is not None
-            _detach(self._child(child, child.detached))
+            detach(self._calls.child(child, child.detached))
         conductor.detached.clear()
         for id in conductor.take_news():
             for request in self._deliveries.of_step(conductor, id, self._ctx.now()):
@@ -177,10 +215,26 @@ class _Run:
 
     async def _carry(self, issue: Issue) -> None:
         try:
-            answer = await self._ask(issue.command, issue.step)
+            answer = await self._calls.ask(issue)
         except Exception as error:
-            answer = _err(error)
+            answer = failure(error)
         self._finished.put_nowait((issue.number, answer))
+
+    def _listen(self) -> None:
+        """Hear what people say of steps: in no task, so that questions keep their numbers, and again and again."""
+        call = self._ctx.wait_for_signal(SETTLE)
+
+        def heard(_: object) -> None:
+            try:
+                call.send(None)
+            except StopIteration as end:
+                if not self._conductor.over:  # else it says nothing, also when a retry begins anew
+                    self._finished.put_nowait((_IS_SETTLED, Ok(end.value)))
+                self._listen()
+            except asyncio.CancelledError:
+                pass  # the run has ended
+
+        call.send(None).add_done_callback(heard)
 
     def _arm(self) -> None:
         """Begin a round: its time runs from now on."""
@@ -203,8 +257,13 @@ class _Run:
 
         return await self._ctx.step(VERDICT, order, retry=_PATIENT)
 
-    def _completed(self) -> Json:
+    async def _completed(self) -> Json:
         try:
+            work = self._conductor.output_work()
+            if work is not None:
+                facts = self._conductor.scopes.facts
+                evaluate = self._tools.performer.function(work, facts.execution, facts.workflow)
+                self._conductor.scripts = await self._ctx.step(OUTPUT, evaluate, retry=retry_of(work.retry))
             output = self._conductor.output()
         except Exception as error:
             self._tell("failed", f"output: {error}")
@@ -227,90 +286,11 @@ class _Run:
         workflow = self._deliveries.workflow.options(
             on_parent_close="abandon", labels={"dag.delivery": self._ctx.run_id, "dag.event": request["event"]}
         )
-        _detach(self._ctx.child(workflow, request))
-
-    # ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _ask(self, command: Command, step: str) -> Answer:
-        match command:
-            case Work() | Child():
-                return Ok(await self._call(command))
-            case Sleep(until=until):
-                await self._ctx.sleep(step, (until - self._ctx.now()).total_seconds())
-                return Ok()
-            case Wait(signal=signal, until=until):
-                left = None if until is None else max(0.0, (until - self._ctx.now()).total_seconds())
-                return Ok(await self._ctx.wait_for_signal(signal, timeout=left))
-            case Many():
-                total: Answer = await _limited(self._many(command), command.time)
-                return total
-
-    async def _call(self, command: Work | Child) -> Json:
-        if isinstance(command, Child):
-            return await _limited(self._child(command, None), command.limit)
-        facts = self._conductor.scopes.facts
-        if command.queue is not None:
-            request = packed(command, facts.execution, facts.workflow)
-            return await self._ctx.child(self._tools.works().options(queue=command.queue), request)
-        work = self._tools.performer.function(command, facts.execution, facts.workflow)
-        timeout = None if command.timeout is None else command.timeout / 1000
-        return await self._ctx.step(command.name, work, retry=retry_of(command.retry), timeout=timeout)
-
-    def _child(self, child: Child, id: str | None) -> StepCall[Json]:
-        workflow = self._tools.executions().options(
-            id=id,
-            queue=child.queue,
-            on_parent_close="abandon" if id is not None else "cancel",
-            labels={"dag.workflow": str(child.request.get("workflowId"))},
-        )
-        return self._ctx.child(workflow, dict(child.request))
-
-    async def _many(self, many: Many) -> Answer:
-        """Each call in a task of its own, created in order, so that the journal tells its place."""
-        answers: asyncio.Queue[tuple[int, Answer]] = asyncio.Queue()
-        gate = asyncio.Semaphore(len(many.calls) if many.limit is None else many.limit)
-
-        async def one(place: int, command: Work | Child) -> None:
-            async with gate:
-                try:
-                    answer: Answer = Ok(await self._call(command))
-                except Exception as error:
-                    answer = _err(error)
-                answers.put_nowait((place, answer))
-
-        tasks = [asyncio.create_task(one(place, command)) for place, command in enumerate(many.calls)]
-        tally = Tally(len(many.calls), many.allowed)
-        try:
-            while True:
-                total = tally.add(*await answers.get())
-                if total is not None:
-                    return total
-        finally:
-            for task in tasks:
-                task.cancel()
+        detach(self._ctx.child(workflow, request))
 
 
 _TIME_IS_OVER: Final = -1
-
-
-async def _limited(work: Any, milliseconds: float | None) -> Any:
-    if milliseconds is None:
-        return await work
-    async with asyncio.timeout(milliseconds / 1000):
-        return await work
-
-
-def _detach(call: StepCall[Any]) -> None:
-    """Start a child and give up waiting for it, in one go: it is in the commit that is due anyway."""
-    future = call.send(None)
-    future.cancel()
-    call.close()
-
-
-def _err(error: Exception) -> Err:
-    """What a step's failure is called: the child's own error, where one has failed."""
-    cause = error.__cause__ if isinstance(error, RunFailed) and isinstance(error.__cause__, Exception) else error
-    return Err(error_name(cause), str(cause))
+_IS_SETTLED: Final = -2
 
 
 def _is_small(output: Json) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import final
 
-__all__ = ["ancestors", "cycles", "descendants", "layers", "topological"]
+__all__ = ["Above", "ancestors", "cycles", "descendants", "layers", "topological"]
 
 Graph = Mapping[str, Sequence[str]]
 """Each node's sources, in order."""
@@ -35,8 +36,23 @@ def layers(graph: Graph) -> list[list[str]]:
     return found
 
 
-def ancestors(graph: Graph) -> dict[str, frozenset[str]]:
-    """All sources of each node, direct and indirect; sets of bits, so that a thousand nodes are no matter."""
+@final
+class Above(Container[str]):
+    """The nodes above one node; a set of bits, so that a thousand of them are no matter."""
+
+    __slots__ = ("_bits", "_places")
+
+    def __init__(self, bits: int, places: Mapping[str, int]) -> None:
+        self._bits = bits
+        self._places = places
+
+    def __contains__(self, node: object) -> bool:
+        place = self._places.get(node) if isinstance(node, str) else None
+        return place is not None and bool(self._bits >> place & 1)
+
+
+def ancestors(graph: Graph) -> dict[str, Above]:
+    """All sources of each node, direct and indirect; nodes in or behind circles are left out."""
     order = topological(graph)
     place = {node: number for number, node in enumerate(order)}
     bits: dict[str, int] = {}
@@ -45,14 +61,7 @@ def ancestors(graph: Graph) -> dict[str, frozenset[str]]:
         for source in graph[node]:
             mine |= bits[source] | 1 << place[source]
         bits[node] = mine
-    return {node: frozenset(_named(mine, order)) for node, mine in bits.items()}
-
-
-def _named(bits: int, order: Sequence[str]) -> Iterable[str]:
-    while bits:
-        low = bits & -bits
-        yield order[low.bit_length() - 1]
-        bits ^= low
+    return {node: Above(mine, place) for node, mine in bits.items()}
 
 
 def descendants(graph: Graph, roots: Iterable[str]) -> set[str]:

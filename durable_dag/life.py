@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
-from durable_dag.backoff import nominal_delay, retried
+from durable_dag.backoff import another
 from durable_dag.board import Outcome
 from durable_dag.commands import Answer, Child, Command, Err, Job, Many, Ok, Sleep, Wait, Work
 from durable_dag.definition import STEP_TIMEOUT_MS, RetryPolicy, StepDef, kind_of
@@ -25,7 +25,7 @@ from durable_dag.templates import TemplateSyntax
 Json: TypeAlias = Any
 Steps = Generator[Command, Answer, "Ending"]
 
-__all__ = ["Ending", "Steps", "life", "truthy"]
+__all__ = ["Ending", "Steps", "life", "script", "truthy"]
 
 SCRIPT: Final = "js.evaluate"
 _SCRIPT_RETRY: Final = RetryPolicy(max_attempts=5, initial_delay=200.0, max_delay=5000.0)
@@ -42,11 +42,16 @@ UNTOUCHED: Final[Mapping[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a step ended, and with what."""
+    """How a step ended, and with what.
+
+    Attributes:
+        by_hand: Somebody has said so.
+    """
 
     outcome: Outcome
     value: Json = None
     error: Err | None = None
+    by_hand: bool = False
 
     @staticmethod
     def failed(name: str, message: str) -> Ending:
@@ -82,7 +87,7 @@ def life(step: StepDef, scope: Scope, facts: Facts, now: Callable[[], datetime])
         mine = {name: v for name, v in step.params.items() if name not in UNTOUCHED.get(step.action, ())}
         sources = scripts_in(mine)
         if sources:
-            answer = yield _script(f"render:{step.id}", step, scope, sources)
+            answer = yield script(f"render:{step.id}", step.id, scope, sources)
             if isinstance(answer, Err):
                 return Ending(Outcome("failed"), None, answer)
             scripts = dict(zip(sources, answer.value, strict=True))
@@ -99,12 +104,13 @@ def _guard(step: StepDef, scope: Scope) -> Generator[Command, Answer, Answer]:
     source = (step.when or "").strip()
     if source in ("true", "false"):
         return Ok(source == "true")
-    answer = yield _script(f"when:{step.id}", step, scope, [source])
+    answer = yield script(f"when:{step.id}", step.id, scope, [source])
     return answer if isinstance(answer, Err) else Ok(answer.value[0])
 
 
-def _script(name: str, step: StepDef, scope: Scope, sources: list[str]) -> Work:
-    job = Job(step.id, SCRIPT, {"expressions": sources}, name, (), scope.variables)
+def script(name: str, step: str, scope: Scope, sources: list[str]) -> Work:
+    """The work that evaluates JavaScript expressions: a list of their values."""
+    job = Job(step, SCRIPT, {"expressions": sources}, name, (), scope.variables)
     return Work(name, (job,), _SCRIPT_RETRY, STEP_TIMEOUT_MS)
 
 
@@ -137,7 +143,7 @@ def work_of(step: StepDef, scope: Scope, params: Rendered, facts: Facts) -> Work
     if kind_of(step.action) != "plain":
         job = Job(step.id, step.action, value, key, params.late, variables, step.output_schema)
     timeout = STEP_TIMEOUT_MS if step.timeout is None else step.timeout
-    return Work(step.id, (job,), step.retry, timeout, step.queue)
+    return Work(step.id, (job,), step.retry, timeout, step.queue, pick_up=step.schedule_timeout)
 
 
 def _with_input(step: StepDef, scope: Scope, value: dict[str, Json]) -> dict[str, Json]:
@@ -218,12 +224,13 @@ def _run(step: StepDef, params: Mapping[str, Json], facts: Facts, now: Callable[
         id = _detached_id(facts, step.id)
         yield Child(request, queue, None, id)
         return Ending(Outcome("success"), {"executionId": id})
-    attempt = 1
+    attempt, began = 1, now()
     while True:
-        answer = yield Child(request, queue, step.timeout)
-        if isinstance(answer, Ok) or attempt >= step.retry.max_attempts or not retried(step.retry, {answer.name}):
+        answer = yield Child(request, queue, step.timeout, pick_up=step.schedule_timeout)
+        elapsed = (now() - began).total_seconds()
+        pause = None if isinstance(answer, Ok) else another(step.retry, attempt, answer.name, elapsed)
+        if pause is None:
             return _after(step, answer)
-        pause = nominal_delay(step.retry, attempt)
         if pause > 0:
             yield Sleep(now() + timedelta(seconds=pause))
         attempt += 1

@@ -46,8 +46,8 @@ class Plan:
         return {id: list(dict.fromkeys(edge.step for edge in step.edges)) for id, step in self.steps.items()}
 
     @cached_property
-    def ancestors(self) -> dict[str, frozenset[str]]:
-        """Of each step, every step that comes before it on some path."""
+    def ancestors(self) -> dict[str, layers.Above]:
+        """Of each step, the steps that come before it on some path."""
         return layers.ancestors(self.graph)
 
     @cached_property

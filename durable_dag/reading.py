@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, final
 
-from durable import HistoryEntry, RunSummary
+from durable import HistoryEntry, RunSummary, Status
 from durable.errors import RunNotFound
+from durable_dag.around import look_around
 from durable_dag.bound import Bound
 from durable_dag.definition import digest_of
 from durable_dag.errors import ExecutionNotFound, TemplateUnresolved, WorkflowNotFound
 from durable_dag.interpreter import LOAD
 from durable_dag.plan import Plan
+from durable_dag.slots import Slots, asked_by
+from durable_dag.story import Story
 from durable_dag.versions import Stored, Versions
 from durable_dag.view import Execution, milliseconds, story_of, view
 
@@ -40,6 +43,7 @@ class Reading:
         self._versions = versions
         self._plan = plan
         self._workflow = workflow
+        self._slots = Slots(bound)
 
     async def exists(self, id: str) -> bool:
         """Whether there is such an execution."""
@@ -76,7 +80,24 @@ class Reading:
                 output = None
         tags = {name[4:]: text for name, text in status.labels.items() if name.startswith("tag.")}
         now = await self._bound.client.records.now()
-        return Execution(id, status, request, rows, version, plan, story, output, now, request.get("parent"), tags)
+        children = [wait.name for wait in status.waits if wait.kind == "child"]
+        around = await look_around(self._bound.client, id, children)
+        parent, slot = request.get("parent"), await self._slot(id, request, plan, story, status)
+        return Execution(id, status, request, rows, version, plan, story, output, now, parent, around, tags, slot)
+
+    async def _slot(
+        self, id: str, request: Mapping[str, Json], plan: Plan | None, story: Story | None, status: Status
+    ) -> Json:
+        """Who holds the slots that it waits for."""
+        if plan is None or story is None or not story.waits_for_slot or status.ended_at is not None:
+            return None
+        try:
+            asked = asked_by(plan, story.conductor.scopes.facts, request.get("context") or {})
+        except TemplateUnresolved:
+            return None
+        if asked is None:
+            return None
+        return {"key": asked.key, "limit": asked.limit, "holders": await self._slots.holders(asked.line)}
 
     async def get(self, id: str) -> dict[str, Json]:
         """The execution object.

@@ -67,7 +67,13 @@ class Visible(Mapping[str, Json]):
                 yield key
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self.plain())
+
+    def plain(self) -> dict[str, Json]:
+        """All of it as a dict of its own."""
+        outputs, above = self._scopes.outputs, self._ancestors
+        seen = outputs if above is None else {key: outputs[key] for key in outputs if key in above}
+        return {**self._scopes.initial, **seen}
 
 
 @final
@@ -91,7 +97,7 @@ class Scopes:
 
     def whole(self) -> dict[str, Json]:
         """The context with every output, for people."""
-        return dict(Visible(self, None))
+        return Visible(self, None).plain()
 
 
 @final
@@ -131,7 +137,7 @@ class Scope:
 
     def variables(self) -> dict[str, Json]:
         """What foreign code sees; made anew, because it may be large."""
-        return {**self._roots, "context": dict(self._context)}
+        return {**self._roots, "context": self._context.plain()}
 
     def render(self, value: Json, scripts: Mapping[str, Json] | None = None) -> Rendered:
         """Fill templates in.
@@ -177,7 +183,7 @@ class Scope:
         if isinstance(part, Script):
             return scripts[part.source]
         value = lookup(part, self._roots)
-        return dict(value) if isinstance(value, Visible) else value
+        return value.plain() if isinstance(value, Visible) else value
 
 
 def _is_late(path: Path) -> bool:

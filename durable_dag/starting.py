@@ -12,10 +12,20 @@ from durable import Status, Workflow
 from durable.clock import Clock
 from durable.errors import InvalidInput, RunConflict, RunNotFound
 from durable_dag.bound import Bound
-from durable_dag.definition import canonical, digest_of
-from durable_dag.errors import ExecutionConflict, InvalidContext, InvalidDefinition
+from durable_dag.definition import canonical, digest_of, read_definition
+from durable_dag.errors import (
+    ConcurrencyLimit,
+    ExecutionConflict,
+    InvalidContext,
+    InvalidDefinition,
+    TemplateUnresolved,
+)
+from durable_dag.plan import Plan
 from durable_dag.problems import Problem, Report, pointer
 from durable_dag.schemas import misfits
+from durable_dag.scope import Facts
+from durable_dag.slots import Ask, Slots, asked_by
+from durable_dag.turns import full_text
 from durable_dag.validation.reader import Reader, told
 from durable_dag.validation.shape import check_hooks
 from durable_dag.versions import Stored
@@ -81,6 +91,7 @@ class Starter:
     def __init__(self, bound: Bound, workflow: Workflow[[dict[str, Json]], Json]) -> None:
         self._bound = bound
         self._workflow = workflow
+        self._slots = Slots(bound)
 
     async def start(self, asked: Start) -> Started:
         """As ``Engine.start``."""
@@ -102,6 +113,9 @@ class Starter:
             request["definition"] = asked.stored.document
         labels = _labels(asked, print)
         delay = await self._delay(asked)
+        ask = _ask(asked, id, context)
+        if not delay and not (asked.execution_id is not None and await self._is_there(id)):
+            await self._admit(ask)
         try:
             await self._bound.client.start(
                 self._workflow,
@@ -115,7 +129,23 @@ class Starter:
             )
         except RunConflict:
             return await self._there(asked, id, request, labels, delay)
+        except InvalidInput:
+            if ask is not None:
+                await self._slots.leave(ask)
+            raise
         return Started(id, asked.stored.id, asked.stored.version, "pending", True)
+
+    async def _is_there(self, id: str) -> bool:
+        try:
+            await self._bound.client.handle(id).status()
+        except RunNotFound:
+            return False
+        return True
+
+    async def _admit(self, ask: Ask | None) -> None:
+        """Where one execution too many is refused, it is refused here; the run would only fail."""
+        if ask is not None and ask.policy == "reject" and (holders := await self._slots.admit(ask)):
+            raise ConcurrencyLimit(full_text(ask, holders))
 
     async def _there(
         self, asked: Start, id: str, request: dict[str, Json], labels: Mapping[str, str], delay: float | None
@@ -145,6 +175,9 @@ class Starter:
     ) -> Started:
         if status.ended_at is None:
             raise ExecutionConflict(f"Execution {id!r} is {status.state}: only one that has ended is started anew.")
+        ask = _ask(asked, id, request["context"], status.generation + 1)
+        if not delay:
+            await self._admit(ask)
         await self._bound.client.start(
             self._workflow,
             {**request, "incarnation": status.generation + 1},
@@ -191,6 +224,23 @@ def checked_context(asked: Start) -> dict[str, Json]:
             "invalid_context", [Problem("/context" + where, "schema", message) for where, message in wrong]
         )
     return dict(context)
+
+
+def _ask(asked: Start, id: str, context: Mapping[str, Json], generation: int = 1) -> Ask | None:
+    """What the run will ask for; None if its definition does not limit executions.
+
+    Raises:
+        InvalidContext: The key cannot be made.
+    """
+    stored = asked.stored
+    if stored.document.get("concurrency") is None:
+        return None
+    plan = Plan.of(read_definition(stored.document))
+    try:
+        return asked_by(plan, Facts(id, stored.id, stored.version, 0), context, 0, generation)
+    except TemplateUnresolved as error:
+        problem = Problem("/context", "template_unresolved", f"concurrency.key: {error}")
+        raise InvalidContext("invalid_context", [problem]) from None
 
 
 def new_id(clock: Clock) -> str:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from durable_dag.errors import TemplateUnresolved
@@ -35,6 +36,7 @@ __all__ = [
 ROOTS: Final = ("context", "input", "execution", "workflow", "step", "secrets", "item", "index")
 MISSING: Final[Any] = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 _OPEN: Final = "${{"
+_SHORT_CHARS: Final = 1000
 _PATH: Final = re.compile(
     r"""[A-Za-z_][A-Za-z0-9_]*(?:\s*\.\s*[A-Za-z_$][A-Za-z0-9_$-]*|\s*\[\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\d{1,9})\s*\])*"""
 )
@@ -89,11 +91,15 @@ def is_templated(text: str) -> bool:
 
 
 def parse(text: str) -> Template:
-    """The parts of a text.
+    """The parts of a text; short texts are remembered, because each item of a map has the same.
 
     Raises:
         TemplateSyntax: It is no template; the message says why and where.
     """
+    return _remembered(text) if len(text) <= _SHORT_CHARS else _parsed(text)
+
+
+def _parsed(text: str) -> Template:
     parts: list[str | Path | Script] = []
     literal: list[str] = []
     at = 0
@@ -117,6 +123,9 @@ def parse(text: str) -> Template:
     if rest := "".join(literal) + text[at:]:
         parts.append(rest)
     return Template(tuple(parts))
+
+
+_remembered = lru_cache(maxsize=4096)(_parsed)
 
 
 def _closing(text: str, start: int) -> int:

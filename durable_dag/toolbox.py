@@ -9,12 +9,14 @@ from typing import Any, Final, TypeAlias, final
 from durable import Context, Duration, Retention, Workflow, workflow
 from durable_dag import delivery, remote
 from durable_dag.bound import Bound
+from durable_dag.calls import CALL_LABEL
 from durable_dag.definition import digest_of, read_definition, read_hooks
 from durable_dag.egress import Outbound
 from durable_dag.executors.perform import Performer, Secrets
 from durable_dag.hooks import Deliveries
 from durable_dag.interpreter import interpret
 from durable_dag.plan import Plan
+from durable_dag.slots import Slots
 from durable_dag.versions import Versions
 
 Json: TypeAlias = Any
@@ -48,6 +50,7 @@ class Toolbox:
         retention: Duration | Retention | None = None,
     ) -> None:
         self.performer = performer
+        self.slots = Slots(bound)
         self._bound = bound
         self._versions = versions
         self._outbound = outbound
@@ -91,6 +94,11 @@ class Toolbox:
     def works(self) -> Workflow[[dict[str, Json]], Json]:
         """As ``Tools.works``."""
         return self._work
+
+    async def untouched(self, run: str, label: str) -> bool:
+        """As ``Hands.untouched``."""
+        found = await self._bound.client.list(parent=run, labels={CALL_LABEL: label}, status="pending", limit=1)
+        return len(found) > 0
 
     def deliveries(self, definition: Plan, request: Mapping[str, Json]) -> Deliveries:
         """As ``Tools.deliveries``."""

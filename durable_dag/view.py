@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from durable import HistoryEntry, Status
-from durable_dag.backoff import nominal_delay
+from durable import HistoryEntry
+from durable_dag.around import Row
 from durable_dag.commands import Child, Many, Sleep, Wait, Work
 from durable_dag.conductor import Conductor, Issue
 from durable_dag.definition import StepDef
 from durable_dag.errors import TemplateUnresolved
+from durable_dag.execution import Execution
 from durable_dag.interpreter import LOAD, facts_of
 from durable_dag.life import UNTOUCHED
 from durable_dag.pictures.drawing import drawing_of
@@ -20,56 +20,23 @@ from durable_dag.plan import Plan
 from durable_dag.scope import Rendered, masked
 from durable_dag.story import StepStory, Story
 from durable_dag.templates import TemplateSyntax
+from durable_dag.tries import instant_of as milliseconds
+from durable_dag.tries import tries_of
+from durable_dag.waiting import in_backoff, wait_of, waiting_on
 
 Json: TypeAlias = Any
 
-__all__ = ["Execution", "milliseconds", "story_of", "summary_view", "step_view", "step_views", "view", "visualization"]
-
-_STATUS: Final[Mapping[str, str]] = {
-    "pending": "pending",
-    "running": "running",
-    "waiting": "running",
-    "blocked": "running",
-    "paused": "paused",
-    "completed": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """All that a view is made from.
-
-    Attributes:
-        request: The run's input.
-        plan: None while the definition is not known: its run has not loaded it yet.
-        story: None likewise, and before the run has begun.
-        output: What the run has come to; None unless it has completed.
-        now: Store time, seconds since the epoch.
-    """
-
-    id: str
-    status: Status
-    request: Mapping[str, Json]
-    history: Sequence[HistoryEntry] = ()
-    version: int | None = None
-    plan: Plan | None = None
-    story: Story | None = None
-    output: Json = None
-    now: float = 0.0
-    parent: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def word(self) -> str:
-        """The status of the execution."""
-        return _STATUS[self.status.state]
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.status.state in ("completed", "failed", "cancelled")
+__all__ = [
+    "Execution",
+    "milliseconds",
+    "story_of",
+    "step_view",
+    "step_views",
+    "summary_view",
+    "tries",
+    "view",
+    "visualization",
+]
 
 
 def story_of(
@@ -87,11 +54,6 @@ def story_of(
     story = Story(conductor, begun, plan.definition.timeout is not None)
     story.tell(rows)
     return story
-
-
-def milliseconds(at: datetime | None) -> int | None:
-    """An instant as answers carry it."""
-    return None if at is None else round(at.timestamp() * 1000)
 
 
 def summary_view(execution: Execution) -> dict[str, Json]:
@@ -160,15 +122,23 @@ def visualization(execution: Execution, *, layout: bool = False) -> dict[str, Js
 def _drawn(execution: Execution, id: str, steps: Mapping[str, Mapping[str, Json]]) -> dict[str, Json]:
     assert execution.plan is not None
     known = steps.get(id, {"status": "pending", "attempts": 0})
-    told = None if execution.story is None else execution.story.steps.get(id)
     shown: dict[str, Json] = {"id": id, "name": execution.plan.steps[id].name}
     shown |= {name: known[name] for name in ("status", "attempts", "duration", "startTime", "endTime") if name in known}
     shown["dependencies"] = [edge.step for edge in execution.plan.steps[id].edges]
-    tries = [] if told is None else told.attempts
-    shown["tries"] = [
-        {"n": one.number, "end": milliseconds(one.ended), "status": one.status, "error": one.error} for one in tries
-    ]
+    shown["tries"] = tries(execution, id, known)
     return shown
+
+
+def tries(execution: Execution, id: str, known: Mapping[str, Json] | None = None) -> list[Json]:
+    """The tries of a step; ``known`` is what the execution object says of it."""
+    story = execution.story
+    if story is None:
+        return []
+    if known is None:
+        known = step_views(execution, story).get(id, {})
+    record = story.conductor.records.get(id)
+    issue = None if record is None else record.issue
+    return tries_of(story, id, known, None if issue is None else wait_of(execution, story, issue))
 
 
 def _is(steps: Mapping[str, Mapping[str, Json]], id: str, status: str) -> bool:
@@ -213,6 +183,10 @@ def _step_view(execution: Execution, story: Story, id: str) -> dict[str, Json]:
     shown["logs"] = []
     if status == "skipped":
         shown["skipReason"] = reason
+    if ending is not None and ending.by_hand:
+        shown["byHand"] = True
+        if status == "skipped" and ending.error is not None and ending.error.message:
+            shown["reason"] = ending.error.message
     if place.branch is not None:
         shown["branch"] = place.branch
     if status == "running" and record is not None and record.issue is not None:
@@ -223,7 +197,7 @@ def _step_view(execution: Execution, story: Story, id: str) -> dict[str, Json]:
 def _running(execution: Execution, story: Story, issue: Issue) -> dict[str, Json]:
     """``phase``, and what belongs to it."""
     told = story.steps[issue.step]
-    wait = _wait_of(execution, story, issue)
+    wait = wait_of(execution, story, issue)
     shown: dict[str, Json] = {}
     if isinstance(issue.command, Many):
         shown["progress"] = {"done": told.done, "total": len(issue.command.calls)}
@@ -232,46 +206,26 @@ def _running(execution: Execution, story: Story, issue: Issue) -> dict[str, Json
     if isinstance(issue.command, Sleep | Wait | Child):
         return {**shown, "phase": "waiting"}
     if wait is not None and wait.kind == "child":
-        return {**shown, "phase": "waiting"}
+        there = execution.around.child(wait.name)
+        if not isinstance(issue.command, Work) or there is None or there.owner is None:
+            return {**shown, "phase": "waiting"}
+        return {**shown, "phase": "executing", **_held(execution, there)}
     failed = told.attempts[-1].number if told.attempts and told.attempts[-1].status == "failed" else 0
     shown["attempts"] = max(1, failed)
-    if _in_backoff(execution, issue, told, wait):
+    if in_backoff(execution, issue, told, wait):
         last = told.attempts[-1].error if failed else getattr(wait, "error", None)
         return {**shown, "phase": "backoff", "error": last}
     if wait is None and execution.status.state != "running":
         return {**shown, "phase": "queued"}
-    return {**shown, "attempts": failed + 1, "phase": "executing"}
+    return {**shown, "attempts": failed + 1, "phase": "executing", **_held(execution, execution.around.run)}
 
 
-def _in_backoff(execution: Execution, issue: Issue, told: StepStory, wait: Any) -> bool:
-    """Whether an attempt has failed and the next has not begun.
-
-    The row says what was so before its last commit; so the journal's failures are held against the clock, too.
-    """
-    if wait is not None and wait.kind == "retry":
-        return not (wait.until is not None and wait.until <= execution.now and execution.status.state == "running")
-    last = told.attempts[-1] if told.attempts else None
-    if last is None or last.status != "failed" or not isinstance(issue.command, Work):
-        return False
-    if wait is not None and wait.attempt > last.number:
-        return False
-    return last.ended.timestamp() + nominal_delay(issue.command.retry, last.number) > execution.now
-
-
-def _next_try(work: Work, told: StepStory, wait: Any) -> int | None:
-    """When the back-off ends, in milliseconds; from the policy, where the row does not say."""
-    if wait is not None and wait.kind == "retry":
-        return None if wait.until is None else round(wait.until * 1000)
-    last = told.attempts[-1]
-    return round((last.ended.timestamp() + nominal_delay(work.retry, last.number)) * 1000)
-
-
-def _wait_of(execution: Execution, story: Story, issue: Issue) -> Any:
-    """What the run's row says that it waits for, as far as it is this question."""
-    for wait in execution.status.waits:
-        if story.issue_of(wait.call) is issue:
-            return wait
-    return None
+def _held(execution: Execution, run: Row | None) -> dict[str, Json]:
+    """Which worker it is that executes, and until when it is believed to live."""
+    session = execution.around.holder(run)
+    if session is None:
+        return {}
+    return {"workerId": session.name, "leaseExpiresAt": round(session.expires_at * 1000)}
 
 
 def step_view(execution: Execution, id: str) -> dict[str, Json] | None:
@@ -286,16 +240,7 @@ def step_view(execution: Execution, id: str) -> dict[str, Json] | None:
     if story is not None:
         shown |= step_views(execution, story).get(id, {})
         told = story.steps.get(id, StepStory())
-        shown["tries"] = [
-            {
-                "n": one.number,
-                "end": milliseconds(one.ended),
-                "status": one.status,
-                "error": one.error,
-                "item": one.item,
-            }
-            for one in told.attempts
-        ]
+        shown["tries"] = tries(execution, id, shown)
         shown["call"] = told.call or None
     shown |= {"name": step.name, "action": step.action, "params": _rendered(step, story)}
     return shown
@@ -314,38 +259,3 @@ def _rendered(step: StepDef, story: Story | None) -> Json:
             rendered = Rendered(value)
         shown[name] = masked(rendered)
     return shown
-
-
-def waiting_on(execution: Execution, steps: Mapping[str, Mapping[str, Json]]) -> list[dict[str, Json]]:
-    """What the run waits for that no worker is busy with."""
-    story = execution.story
-    if execution.status.state == "blocked":
-        return [{"stepId": None, "kind": "blocked", "error": execution.status.error}]
-    if story is None:
-        return [{"stepId": None, "kind": "worker"}] if execution.status.state in ("pending", "waiting") else []
-    found: list[dict[str, Json]] = []
-    for issue in story.conductor.issues.values():
-        wait = _waiting(execution, story, issue)
-        if wait is not None:
-            found.append({"stepId": issue.step, **wait})
-    slots = [id for id in steps if story.conductor.board.place(id).standing == "ready"]
-    return found + [{"stepId": id, "kind": "slot"} for id in slots]
-
-
-def _waiting(execution: Execution, story: Story, issue: Issue) -> dict[str, Json] | None:
-    command = issue.command
-    match command:
-        case Sleep(until=until):
-            return {"kind": "timer", "until": milliseconds(until)}
-        case Wait(signal=signal, until=until, form=form):
-            shown: dict[str, Json] = {"kind": "signal", "name": signal, **form}
-            return shown if until is None else {**shown, "until": milliseconds(until)}
-        case Child():
-            return {"kind": "child"}
-        case Work(queue=queue) if queue is not None:
-            return {"kind": "worker", "queue": queue}
-        case _:
-            wait = _wait_of(execution, story, issue)
-            if isinstance(command, Work) and _in_backoff(execution, issue, story.steps[issue.step], wait):
-                return {"kind": "retry", "until": _next_try(command, story.steps[issue.step], wait)}
-            return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final, final
 
 from durable import Client
@@ -43,6 +44,7 @@ class Audit:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._numbers = count()
 
     async def note(self, deed: Deed) -> None:
         """Write it down. Calls of strangers are only logged: they must not fill the store."""
@@ -62,7 +64,8 @@ class Audit:
                 "status": deed.status,
                 **deed.about,
             }
-            key = f"{round(now * 1000):015d}-{link.clock.token()}"
+            # Of two deeds in one millisecond the first comes first; another server's may stand between them.
+            key = f"{round(now * 1000):015d}-{next(self._numbers):012d}-{link.clock.token()[:8]}"
             raw = json.dumps(value).encode()
             await link.reach(lambda: store.put_record(KIND, key, raw, keep_seconds=KEEP_SECONDS))
         except DurableError:

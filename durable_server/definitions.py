@@ -149,6 +149,14 @@ class Definitions(Protocol):
         """Ask one to end."""
         ...
 
+    async def terminate(self, run: RunRecord, reason: str) -> None:
+        """End one now; its webhooks are told."""
+        ...
+
+    async def tell_last(self, run: RunRecord) -> None:
+        """Make up for what could not be told of an end from without, if its server died then."""
+        ...
+
     async def retry(self, run: RunRecord, steps: Sequence[str] | None, context: Mapping[str, Json]) -> None:
         """Do failed steps (or these) and what follows on them again."""
         ...

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, cast, final
 
 from durable.errors import InvalidInput
-from durable.store import RunQuery, RunRecord
+from durable.store import RunQuery, RunRecord, RunStatus
 from durable_dag import Engine
 from durable_dag.actions import INTERPRETED
 from durable_dag.definition import digest_of
 from durable_dag.engine import DAG, DELIVERY, WORK
-from durable_dag.errors import ExecutionNotFound, InvalidDefinition, WorkflowNotFound
+from durable_dag.errors import ExecutionConflict, ExecutionNotFound, InvalidDefinition, WorkflowNotFound
 from durable_dag.pictures import dot, mermaid, svg
+from durable_dag.settling import Verb
 from durable_dag.validation import definition_schema
 from durable_dag.versions import Head
 from durable_dag.versions import Registered as Kept
-from durable_dag.view import view
+from durable_dag.view import tries, view
 from durable_server.answers import millis
-from durable_server.dagview import attempts_of, why_of
 from durable_server.definitions import Begin, Begun, Page, Registered
 from durable_server.filters import Scope
-from durable_server.problems import Problem
-from durable_server.statuses import status_of, waiting_on
+from durable_server.problems import Problem, detail
+from durable_server.reasons import Beside, reasons_of
+from durable_server.statuses import status_of, store_statuses, waiting_on
 
 Json = Any
 
@@ -31,6 +33,7 @@ __all__ = ["EngineDefinitions"]
 
 _WORKFLOW: Final = "dag.workflow"
 _TAG: Final = "tag."
+_LIVE: Final = ("pending", "running", "paused")
 _STATES: Final = {
     "pending": "pending",
     "running": "sending",
@@ -221,13 +224,32 @@ class EngineDefinitions:
             return None
 
     async def attempts(self, run: RunRecord, step: str) -> Sequence[Json] | None:
-        return attempts_of(await self._engine.reading.load(run.id), step)
+        execution = await self._engine.reading.load(run.id)
+        if execution.plan is None or step not in execution.plan.steps:
+            return None
+        return tries(execution, step)
 
     async def why(self, run: RunRecord) -> Sequence[Json]:
-        return why_of(await self._engine.reading.load(run.id))
+        execution = await self._engine.reading.load(run.id)
+        client = self._engine.client
+        if execution.ended:
+            letters = RunQuery(DELIVERY, store_statuses(_LIVE), {"dag.delivery": run.id})
+            return reasons_of(execution, Beside(letters=await client.link.reach(lambda: client.store.count(letters))))
+        ahead: dict[str, int] = {}
+        for one in (execution.around.run, *(execution.around.children or {}).values()):
+            if one is not None and one.state == "pending":
+                before = RunQuery(statuses=(RunStatus.PENDING,), queue=one.queue, created_before=one.created_at)
+                ahead[one.queue] = await client.link.reach(partial(client.store.count, before))
+        return reasons_of(execution, Beside(ahead))
 
     async def cancel(self, run: RunRecord, reason: str) -> None:
         await self._engine.cancel(run.id, reason)
+
+    async def terminate(self, run: RunRecord, reason: str) -> None:
+        await self._engine.terminate(run.id, reason)
+
+    async def tell_last(self, run: RunRecord) -> None:
+        await self._engine.tell_last(run.id)
 
     async def retry(self, run: RunRecord, steps: Sequence[str] | None, context: Mapping[str, Json]) -> None:
         await self._engine.retry(run.id, steps=steps, context=context)
@@ -239,12 +261,18 @@ class EngineDefinitions:
         return started.execution_id
 
     async def settle(self, run: RunRecord, step: str, verb: str, value: Json, once: str | None) -> None:
-        execution = await self._engine.reading.load(run.id)
-        waits = [one for one in view(execution)["waitingOn"] if one["stepId"] == step]
-        signals = [one["name"] for one in waits if one["kind"] == "signal"]
-        if not signals or verb != "complete":
-            raise Problem(409, "not_waiting", f"Step {step[:100]!r} does not wait for anybody to {verb} it.")
-        await self._engine.client.signal(run.id, signals[0], value, id=None if once is None else f"api-{once}")
+        try:
+            await self._engine.settle(
+                run.id, step, cast(Verb, verb), value, request_id=None if once is None else f"api-{once}"
+            )
+        except ExecutionConflict as error:
+            raise Problem(409, "not_waiting", str(error)) from error
+        except ExecutionNotFound as error:
+            raise Problem(404, "step_not_found", "Step not found") from error
+        except InvalidInput as error:
+            raise Problem(
+                400, "invalid_result", str(error), [detail("/result", "invalid_result", str(error))]
+            ) from error
 
     # ── webhooks ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,11 +13,11 @@ from durable.store import RunQuery, RunRecord, RunStatus, Store
 from durable_server.problems import Problem, detail
 from durable_server.statuses import store_statuses
 
-__all__ = ["Filters", "Order", "Scope", "Status", "found", "tags_of"]
+__all__ = ["LOOKED_AT_MAX", "Filters", "Order", "Scope", "Status", "found", "tags_of"]
 
 Kind = Literal["code", "dag"]
 Status = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
-_LOOKED_AT_MAX: Final = 5_000
+LOOKED_AT_MAX: Final = 5_000
 """Rows that one call looks at where the store cannot choose by itself; then it answers with a cursor."""
 
 
@@ -121,11 +121,11 @@ async def found(
         runs += [run for run in page.runs if filters.admits(run, scope)]
         looked += len(page.runs)
         cursor = page.cursor
-        if cursor is None or len(runs) >= limit or looked >= _LOOKED_AT_MAX:
+        if cursor is None or len(runs) >= limit or looked >= LOOKED_AT_MAX:
             return runs, cursor
 
 
-Order = Literal["desc"]
+Order = Literal["asc", "desc"]
 
 
 def filters_of(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
 
 from durable_server.endpoints import Endpoint
+from durable_server.links import links_of
 from durable_server.schemas import COMPONENTS, ref
 
 Json = Any
@@ -50,7 +51,7 @@ def responses_of(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-def describe(app: FastAPI, endpoints: Iterable[Endpoint], version: str) -> Json:
+def describe(app: FastAPI, endpoints: Sequence[Endpoint], version: str) -> Json:
     """The whole document.
 
     FastAPI finds out the parameters; bodies and answers are described by hand, because they are read by hand.
@@ -68,6 +69,8 @@ def describe(app: FastAPI, endpoints: Iterable[Endpoint], version: str) -> Json:
         if "422" in operation["responses"] and endpoint.method == "GET":
             del operation["responses"]["422"]
         _parameters(operation, endpoint)
+        for status, links in links_of(endpoint, endpoints).items():
+            operation["responses"][str(status)]["links"] = links
         operation["security"] = [{"token": sorted(endpoint.roles)}] if endpoint.roles else []
         if endpoint.body is not None:
             operation["requestBody"] = {

@@ -76,6 +76,7 @@ _BY_CODE: Final = {
     "workflow_in_use": 409,
     "version_conflict": 409,
     "execution_conflict": 409,
+    "concurrency_limit": 409,
 }
 """Errors of the layer of definitions say their code themselves."""
 

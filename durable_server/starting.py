@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from durable import Client, Handle, RunConflict
+from durable.errors import UnknownWorkflow
 from durable.store import RunId
-from durable_server.problems import Problem
+from durable_server.problems import Problem, detail
 
 Json = Any
 
@@ -40,9 +41,17 @@ async def start_code(client: Client, start: CodeStart) -> tuple[Handle[Any], boo
 
     Raises:
         RunConflict: The id is taken, by a run of something else or (with ``fail``) at all.
-        Problem: 409, a restart of what has not ended.
-        UnknownWorkflow: Nobody has such a workflow.
+        Problem: 409, a restart of what has not ended; 404, nobody has such a workflow.
     """
+    try:
+        return await _started(client, start)
+    except UnknownWorkflow:
+        why = "No definition has this id, and no worker has ever had a workflow of this name."
+        told = detail("/workflowId", "workflow_not_found", why)
+        raise Problem(404, "workflow_not_found", f"Workflow not found: {start.workflow[:200]}", [told]) from None
+
+
+async def _started(client: Client, start: CodeStart) -> tuple[Handle[Any], bool]:
     id = start.id
     if id is None and start.once is not None:
         id = f"exec-{start.once[:32]}"  # the call repeated after a crash of this server finds its run

@@ -24,13 +24,15 @@ async def cancel(server: Server, run: RunRecord, reason: str, mode: str) -> bool
     Raises:
         RunEnded: It has completed or failed.
     """
-    if run.status is RunStatus.CANCELLED:
-        return False
     layer, handle = _layer(server, run), server.client.handle(run.id)
-    if mode == "now":
+    if run.status is RunStatus.CANCELLED:
+        if layer is not None:
+            await layer.tell_last(run)
+        return False
+    if layer is not None:
+        await (layer.terminate if mode == "now" else layer.cancel)(run, reason)
+    elif mode == "now":
         await handle.terminate(reason)
-    elif layer is not None:
-        await layer.cancel(run, reason)
     else:
         await handle.cancel(reason)
     return True
@@ -84,7 +86,7 @@ async def settle(server: Server, run: RunRecord, step: str, verb: str, value: Js
         case "complete":
             await handle.settle(call, result=value)
         case "fail":
-            await handle.settle(call, error=StepError(value))
+            await handle.settle(call, error=StepError(value if isinstance(value, str) else value["message"]))
         case "not-done":
             await handle.settle(call, not_done=True)
         case _:

@@ -376,7 +376,8 @@ class Context:
         """Take the oldest unread signal of a name, or wait for one. Signals sent before the wait are kept.
 
         Args:
-            name: A ``Signal``, or its name.
+            name: A ``Signal``, or its name. One that begins with a dot is a layer's own: it is not shown among what
+                the run waits for.
             type: Of the payload, with a name.
             timeout: Give up after this long; a signal that comes later is kept for the next wait.
 

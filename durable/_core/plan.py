@@ -15,9 +15,11 @@ from durable._model.entries import CallKind, Entry, PatchMarked
 from durable._model.messages import Message
 from durable._model.runs import NewRun, Wait, WaitKind
 
-__all__ = ["Flush", "StepFacts", "flush", "next_wake", "waits"]
+__all__ = ["LAYERS_OWN", "Flush", "StepFacts", "flush", "next_wake", "waits"]
 
 _WAITS_SHOWN = 20
+LAYERS_OWN = "."
+"""Signals whose names begin so are for a layer's own use: a run is always open for them, and so waits for none."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,8 @@ def waits(
     covered = _timeouts(state)
     for call in state.calls.values():
         if call.kind is CallKind.TIMER and call.handle is not None and call.due in covered:
+            continue
+        if call.kind is CallKind.SIGNAL and call.name.startswith(LAYERS_OWN):
             continue
         found.append(_wait(call, executing, facts(call), error))
         if len(found) == _WAITS_SHOWN:

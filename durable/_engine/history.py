@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
 from durable._core.identity import kind_of, name_of
@@ -24,6 +24,8 @@ from durable.errors import DurableError
 
 __all__ = ["HistoryEntry", "history_of"]
 
+_FOREVER = 100 * 365 * 86_400.0  # seconds; what is later is no date
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
@@ -41,6 +43,7 @@ class HistoryEntry:
         value: Result or payload as JSON, where there is one and it can be read.
         error: One line, where there is one.
         input: The step's arguments as JSON, where the step records them.
+        not_before: Of an attempt that has failed: the end of the back-off, before which no other begins.
     """
 
     position: int
@@ -52,17 +55,18 @@ class HistoryEntry:
     value: Any = None
     error: str | None = None
     input: Any = None
+    not_before: datetime | None = None
 
 
 def history_of(
-    entries: Sequence[tuple[Entry, float]], codec: Codec, inputs: Mapping[str, bytes] | None = None
+    entries: Sequence[tuple[Entry, float]], codec: Codec, inputs: Callable[[str], bytes | None] | None = None
 ) -> list[HistoryEntry]:
-    """Rows in journal order; ``inputs`` are recorded arguments by fingerprint."""
+    """Rows in journal order; ``inputs`` has recorded arguments by fingerprint, opened."""
     rows = []
     for position, (entry, at) in enumerate(entries):
         row = _row(position, datetime.fromtimestamp(at, UTC), entry, codec)
-        recorded = inputs.get(entry.fingerprint) if inputs and isinstance(entry, Settled) else None
-        rows.append(row if recorded is None else replace(row, input=_value(_opened(codec, recorded))))
+        recorded = inputs(entry.fingerprint) if inputs is not None and isinstance(entry, Settled) else None
+        rows.append(row if recorded is None else replace(row, input=_value(recorded)))
     return rows
 
 
@@ -72,7 +76,8 @@ def _row(position: int, at: datetime, entry: Entry, codec: Codec) -> HistoryEntr
             return _settled(position, at, entry, codec)
         case AttemptFailed(call=call, attempt=attempt, payload=payload):
             error = error_line(_opened(codec, payload))
-            return HistoryEntry(position, at, "attempt_failed", name_of(call), call, attempt, None, error)
+            row = HistoryEntry(position, at, "attempt_failed", name_of(call), call, attempt, None, error)
+            return replace(row, not_before=at + timedelta(seconds=min(entry.delay_seconds, _FOREVER)))
         case AttemptBegun(call=call, attempt=attempt, progress=progress):
             value = None if progress is None else _value(_opened(codec, progress))
             return HistoryEntry(position, at, "attempt_begun", name_of(call), call, attempt, value)

@@ -17,6 +17,7 @@ from durable._author.context import Context, Continue
 from durable._author.definitions import Workflow
 from durable._core.call import Call, Place, line_of, place_text
 from durable._core.identity import kind_of, name_of
+from durable._core.plan import LAYERS_OWN
 from durable._core.state import DEADLINE, RunState
 from durable._engine import endings
 from durable._engine.guard import activation
@@ -303,12 +304,14 @@ class _Stage:
 
 
 def _shown(state: RunState) -> list[Call]:
-    """Pending calls as a row tells of them: without the run's own time limit, and without timeouts of signal waits."""
+    """Pending calls as a row tells of them: without the run's own time limit, timeouts of signal waits, layers' own."""
     timeouts = {call.due for call in state.calls.values() if call.kind is CallKind.SIGNAL and call.due is not None}
     return [
         call
         for call in state.calls.values()
-        if call.id != DEADLINE and not (call.handle is not None and call.due in timeouts)
+        if call.id != DEADLINE
+        and not (call.handle is not None and call.due in timeouts)
+        and not (call.kind is CallKind.SIGNAL and call.name.startswith(LAYERS_OWN))
     ]
 
 

@@ -18,10 +18,12 @@ class LazyGroup(click.Group):
 
     Args:
         lazy: Name → (``module:attribute``, short help).
-        plugins: Whether other packages add to it; theirs are imported for ``--help``, too.
+        plugins: Entry-point group by which other packages add to it; theirs are imported for ``--help``, too.
     """
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], plugins: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, lazy: Mapping[str, tuple[str, str]], plugins: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._lazy: Final = dict(lazy)
         self._plugins = plugins
@@ -33,7 +35,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return it; None if there is no such command."""
         if cmd_name not in self._lazy:
-            brought = plugin_command(cmd_name) if self._plugins else None
+            brought = plugin_command(cmd_name, self._plugins) if self._plugins else None
             return super().get_command(ctx, cmd_name) if brought is None else brought
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
@@ -43,11 +45,11 @@ class LazyGroup(click.Group):
         """The list in ``--help``, without importing any command of ours."""
         rows = [(name, text) for name, (_, text) in self._lazy.items()]
         for name in self._brought():
-            command = plugin_command(name)
+            command = plugin_command(name, self._plugins or "")
             if command is not None:
                 rows.append((name, command.get_short_help_str(100)))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
     def _brought(self) -> list[str]:
-        return [name for name in plugin_names() if name not in self._lazy] if self._plugins else []
+        return [name for name in plugin_names(self._plugins) if name not in self._lazy] if self._plugins else []

@@ -13,6 +13,7 @@ from durable.cli.failures import Exit, Failure, told
 from durable.cli.lazy import LazyGroup
 from durable.cli.leaving import leave
 from durable.cli.options import Settings, global_options
+from durable.cli.plugins import COMMANDS
 from durable.cli.text import safe
 from durable.codec.redaction import redact
 
@@ -95,6 +96,7 @@ def run_cli() -> int:
 runs = LazyGroup(
     "runs",
     help="Look at runs and act on them. An ID may be shortened to a unique prefix; @last is the newest run.",
+    plugins=f"{COMMANDS}.runs",
     lazy={
         "list": ("durable.cli.runs_list:list_runs", "List runs, newest first."),
         "show": (f"{_LOOK}:show", "Draw one run as a timeline."),
@@ -133,7 +135,7 @@ cli = Root(
     ),
     context_settings={"help_option_names": ["-h", "--help"]},
     params=list[click.Parameter](global_options()),
-    plugins=True,
+    plugins=COMMANDS,
     lazy={
         "run": (f"{_RUN}:run", "Start a run, work on it here, print its result."),
         "start": (f"{_RUN}:start", "Start a run for workers to take up."),

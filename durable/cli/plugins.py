@@ -10,22 +10,23 @@ import click
 
 from durable.errors import MissingExtra
 
-__all__ = ["plugin_command", "plugin_names", "remote_twin"]
+__all__ = ["COMMANDS", "plugin_command", "plugin_names", "remote_twin"]
 
 COMMANDS: Final = "durable.commands"
-"""Entry points of this group are commands of the root: their name, and a ``click.Command``."""
+"""Entry points of this group are commands of the root: their name, and a ``click.Command``. ``durable.commands.runs``
+has those of ``durable runs``."""
 TWINS: Final = "durable.remote"
 """Entry points of this group are mappings: a command's path to a function that carries it out over a server."""
 
 
-def plugin_names() -> list[str]:
+def plugin_names(group: str = COMMANDS) -> list[str]:
     """Names of the commands that others bring, in order."""
-    return sorted(_points(COMMANDS))
+    return sorted(_points(group))
 
 
-def plugin_command(name: str) -> click.Command | None:
+def plugin_command(name: str, group: str = COMMANDS) -> click.Command | None:
     """Import and return one; None if nobody brings it."""
-    point = _points(COMMANDS).get(name)
+    point = _points(group).get(name)
     if point is None:
         return None
     command: click.Command = _loaded(point)

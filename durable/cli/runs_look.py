@@ -23,7 +23,7 @@ from durable.cli.timeline import Canvas, draw, headline
 from durable.cli.wards import can_be_written
 from durable.store import RunRecord
 
-__all__ = ["history", "show", "why"]
+__all__ = ["hidden", "history", "history_value", "pictured", "show", "show_value", "why"]
 
 _LATE_SECONDS: Final = 5.0
 
@@ -56,12 +56,10 @@ def show(ctx: click.Context, *, run_id: str, every: bool) -> None:
 
     async def work(client: Client) -> None:
         record = await find(client, run_id)
-        journal = await read_journal(client.store, record.id, record.generation)
-        now = await client.store.now()
-        picture = picture_of(record, journal, now, client.link.codec)
+        picture, now = await pictured(client, record)
         reason = await client.handle(record.id).explain()
         if printer.form != "table":
-            printer.value(_show_value(record, picture, reason, printer.json_time))
+            printer.value(show_value(record, picture, reason, printer.json_time))
             return
         canvas = _canvas_of(settings, every=every)
         printer.line(headline(record, now, canvas))
@@ -72,7 +70,15 @@ def show(ctx: click.Context, *, run_id: str, every: bool) -> None:
     with_client(settings, work)
 
 
-def _show_value(record: RunRecord, picture: Picture, reason: str, style: TimeStyle) -> dict[str, Any]:
+async def pictured(client: Client, record: RunRecord) -> tuple[Picture, float]:
+    """A run's picture, and the store's time of the look."""
+    journal = await read_journal(client.store, record.id, record.generation)
+    now = await client.store.now()
+    return picture_of(record, journal, now, client.link.codec), now
+
+
+def show_value(record: RunRecord, picture: Picture, reason: str, style: TimeStyle) -> dict[str, Any]:
+    """A run with its calls, as JSON."""
     return {**run_value(record, style), "why": reason, "steps": [_row_value(row, style) for row in picture.rows]}
 
 
@@ -108,7 +114,7 @@ def history(ctx: click.Context, *, run_id: str) -> None:
         entries = await client.handle(record.id).history()
         first = record.created_at if record.started_at is None else record.started_at
         rows = [_history_row(entry, first, settings.time) for entry in entries]
-        printer.rows(_HISTORY_COLUMNS, rows, [_history_value(entry, printer.json_time) for entry in entries])
+        printer.rows(_HISTORY_COLUMNS, rows, [history_value(entry, printer.json_time) for entry in entries])
 
     with_client(settings, work)
 
@@ -123,7 +129,13 @@ def _history_row(entry: HistoryEntry, first: float, style: TimeStyle | None) -> 
     return [(str(entry.position), "dim"), (when, "dim"), (entry.event, ""), (entry.name, ""), (attempt, "dim"), said]
 
 
-def _history_value(entry: HistoryEntry, style: TimeStyle) -> dict[str, Any]:
+def hidden(value: Any) -> Any:
+    """A JSON value for people: texts under telling names are hidden."""
+    return masked(value)
+
+
+def history_value(entry: HistoryEntry, style: TimeStyle) -> dict[str, Any]:
+    """One entry of a journal, as JSON."""
     return {
         "position": entry.position,
         "at": time_value(entry.at, style),

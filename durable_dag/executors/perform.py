@@ -82,6 +82,8 @@ class Performer:
     def _arguments(self, executor: Executor, job: Job, execution: str, workflow: str) -> tuple[Any, ...]:
         attempt = attempt_number()
         params = filled(job.params, job.late, lambda way: attempt if way[0] == "step" else self._secret(way))
+        if executor.takes == 1:  # what it does not take is not put together: it may be the outputs of many steps
+            return (params,)
         variables = {} if job.variables is None else job.variables()
         step = StepContext(job.step, execution, workflow, attempt, job.key, variables)
         return (params, variables.get("context", {}), step)[: executor.takes]

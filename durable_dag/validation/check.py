@@ -95,13 +95,15 @@ def _check_members(document: Mapping[str, Json], checks: Checks, report: Report)
         report.error("/steps", "limit_exceeded", f"a workflow has from 1 to {STEPS_MAX:,} steps, not {len(given):,}")
         return {}
     steps: list[Mapping[str, Json]] = []
+    defaults = document.get("defaults")
+    queued = isinstance(defaults, dict) and defaults.get("queue") is not None
     for index, raw in enumerate(given):
         if not isinstance(raw, dict):
             report.error(pointer("steps", index), "invalid_type", f"a step is an object, not {told(raw)}")
             raw = {}
         else:
             at = pointer("steps", index)
-            check_step(Reader(raw, at, report), checks.actions)
+            check_step(Reader(raw, at, report), queued=queued)
             check_params(raw, at, checks.actions, report, allow_unknown=checks.allow_unknown_actions)
         steps.append(raw)
     edges = check_graph(steps, report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -48,7 +48,7 @@ class Place:
 
 def check_references(
     document: Mapping[str, Json],
-    ancestors: Mapping[str, frozenset[str]],
+    ancestors: Mapping[str, Container[str]],
     secrets: Collection[str] | None,
     report: Report,
 ) -> list[Source]:
@@ -65,14 +65,24 @@ def check_references(
         if isinstance(raw, Mapping):
             checker.step(raw, pointer("steps", index))
     checker.value(document.get("output"), "/output", Place(None))
+    concurrency = document.get("concurrency")
+    if isinstance(concurrency, Mapping):
+        checker.key(concurrency.get("key"), "/concurrency/key")
     checker.value(document.get("webhooks"), "/webhooks", Place(None))
     return sources
+
+
+def _paths(text: str) -> list[Path]:
+    try:
+        return [part for part in parse(text).expressions if isinstance(part, Path)]
+    except TemplateSyntax:
+        return []  # it is told elsewhere
 
 
 class _Checker:
     def __init__(
         self,
-        ancestors: Mapping[str, frozenset[str]],
+        ancestors: Mapping[str, Container[str]],
         secrets: Collection[str] | None,
         report: Report,
         sources: list[Source],
@@ -126,6 +136,22 @@ class _Checker:
                     self.sources.append(Source(where, part.source, "expression"))
                 else:
                     self._path(part, where, place)
+
+    def key(self, value: Json, at: str) -> None:
+        """What is known before a run begins: its id, its workflow and the start's context."""
+        before = len(self.sources)
+        self.value(value, at, Place(None))
+        if len(self.sources) > before:
+            del self.sources[before:]
+            self.report.error(at, "template_syntax", "a key is made of paths, not of JavaScript")
+        for _, text in templates_in(value) if isinstance(value, str) else ():
+            for part in _paths(text):
+                first = part.segments[0] if part.segments else None
+                if part.root == "secrets" or (part.root == "execution" and part.segments != ("id",)):
+                    self._unknown(at, f"{part.source} cannot be part of a key, which is known before the run begins")
+                elif part.root == "context" and first in self.ancestors:
+                    message = f"a key is known before the run begins; the output of {first!r} is not"
+                    self.report.error(at, "reference_not_upstream", message)
 
     def _path(self, path: Path, at: str, place: Place) -> None:
         if path.root not in ROOTS:

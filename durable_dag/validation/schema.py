@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 from durable_dag.validation.check import STEPS_MAX
-from durable_dag.validation.shape import ATTEMPTS_MAX, JOINS, TIMEOUT_MS_MAX, TYPES
+from durable_dag.validation.shape import ATTEMPTS_MAX, JOINS, POLICIES, SLOTS_MAX, TIMEOUT_MS_MAX, TYPES
 
 Json: TypeAlias = Any
 
@@ -67,6 +67,19 @@ def _workflow_members() -> dict[str, Json]:
             "properties": {"retryPolicy": {"$ref": "#/$defs/retryPolicy"}, "timeout": _LIMIT_MS, "queue": _TEXT},
         },
         "tags": {"type": "object", "additionalProperties": _TEXT},
+        "concurrency": _concurrency(),
+    }
+
+
+def _concurrency() -> dict[str, Json]:
+    return {
+        "type": "object",
+        "description": "how many executions with one key are under way at once",
+        "properties": {
+            "key": {"type": "string", "default": "", "description": "a template over the start's context"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": SLOTS_MAX, "default": 1},
+            "policy": {"enum": list(POLICIES), "default": "queue"},
+        },
     }
 
 
@@ -94,6 +107,10 @@ def _step(action: dict[str, Json]) -> dict[str, Json]:
             "priority": {"type": "integer"},
             "outputSchema": {"type": ["object", "boolean"]},
             "saveOutput": {**_BOOL, "default": True},
+            "scheduleTimeout": {
+                **_LIMIT_MS,
+                "description": "milliseconds within which a worker must take up what goes to another queue",
+            },
         },
         "patternProperties": _NOTES,
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from durable_dag.actions import INTERPRETED
 from durable_dag.problems import Report, pointer
 from durable_dag.schemas import bad_schema
 from durable_dag.templates import is_templated
@@ -17,6 +18,9 @@ __all__ = ["JOINS", "bad_url", "check_policy", "check_step", "check_workflow"]
 
 JOINS: Final = ("active", "all", "any", "done")
 TYPES: Final = ("task", "parallel", "decision")
+POLICIES: Final = ("queue", "reject", "cancelOldest")
+SLOTS_MAX: Final = 1000
+AT_ONCE: Final = ("noop", "fail")
 TIMEOUT_MS_MAX: Final = 100 * 365 * 86_400_000.0
 ATTEMPTS_MAX: Final = 10_000
 WORKFLOW: Final = frozenset(
@@ -34,6 +38,7 @@ WORKFLOW: Final = frozenset(
         "output",
         "defaults",
         "tags",
+        "concurrency",
     ]
 )
 STEP: Final = frozenset(
@@ -56,6 +61,7 @@ STEP: Final = frozenset(
         "priority",
         "outputSchema",
         "saveOutput",
+        "scheduleTimeout",
     ]
 )
 POLICY: Final = frozenset(
@@ -85,12 +91,28 @@ def check_workflow(reader: Reader) -> None:
         inner.number("timeout", "bad_timeout", least=1, most=TIMEOUT_MS_MAX)
         inner.of("queue", str)
         inner.unknown({"retryPolicy", "timeout", "queue"})
+    _check_concurrency(reader)
     check_hooks(reader)
     reader.unknown(WORKFLOW)
 
 
-def check_step(reader: Reader, actions: Collection[str]) -> None:
-    """One step's members, but for its graph and its params."""
+def _check_concurrency(reader: Reader) -> None:
+    raw = reader.of("concurrency", dict)
+    if raw is None:
+        return
+    inner = Reader(raw, reader.path("concurrency"), reader.report)
+    inner.of("key", str)
+    inner.number("limit", "limit_exceeded", least=1, most=SLOTS_MAX, whole=True)
+    inner.one_of("policy", POLICIES)
+    inner.unknown({"key", "limit", "policy"})
+
+
+def check_step(reader: Reader, *, queued: bool = False) -> None:
+    """One step's members, but for its graph and its params.
+
+    Args:
+        queued: Whether steps that say nothing go to another queue by default.
+    """
     reader.id("id")
     reader.of("name", str)
     reader.of("description", str)
@@ -105,8 +127,29 @@ def check_step(reader: Reader, actions: Collection[str]) -> None:
     reader.of("when", str)
     _check_schema(reader, "outputSchema")
     check_policy(reader)
+    reader.number("scheduleTimeout", "bad_timeout", least=1, most=TIMEOUT_MS_MAX)
     _check_type(reader)
+    _check_effects(reader, queued)
     reader.unknown(STEP)
+
+
+def _check_effects(reader: Reader, queued: bool) -> None:
+    """Members that the step's action has no use for."""
+    raw, action = reader.raw, reader.raw.get("action")
+    given = raw.get("params")
+    params: Mapping[str, Json] = given if isinstance(given, Mapping) else {}
+    unawaited = action == "workflow.run" and params.get("wait") is False
+    if raw.get("retryPolicy") is not None and (action in (*AT_ONCE, "delay", "signal.wait") or unawaited):
+        reader.report.warn(reader.path("retryPolicy"), "no_effect", f"{action} is done once, and never tried again")
+    if raw.get("timeout") is not None and action in (*AT_ONCE, "delay"):
+        reader.report.warn(reader.path("timeout"), "no_effect", f"{action} has no attempts that could take too long")
+    if raw.get("scheduleTimeout") is None or not isinstance(action, str):
+        return
+    runs = (action == "workflow.run" and not unawaited) or (action == "map" and params.get("workflow") is not None)
+    elsewhere = runs or ((queued or raw.get("queue") is not None) and action not in INTERPRETED - {"map"})
+    if not elsewhere:
+        message = "only what goes to another queue, or runs a workflow, waits for a worker; this step never does"
+        reader.report.warn(reader.path("scheduleTimeout"), "no_effect", message)
 
 
 def _check_type(reader: Reader) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from durable_server.commands import tokens_command, webhooks_command
+from durable_server.commands import dag_twins, tokens_command, webhooks_command
 from durable_server.remote import commands
 
 __all__ = ["TWINS"]
 
 TWINS: Final[Mapping[str, Callable[..., Any]]] = {
     **commands.TWINS,
+    **dag_twins.TWINS,
     **tokens_command.TWINS,
     **webhooks_command.TWINS,
 }

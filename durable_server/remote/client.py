@@ -178,14 +178,27 @@ class RemoteClient:
         *,
         params: Mapping[str, Json] | None = None,
         key: str | None = None,
+        if_match: int | None = None,
     ) -> Json:
         """One call; its answer's value.
+
+        Args:
+            key: Idempotency key.
+            if_match: The version that is believed to be the newest.
 
         Raises:
             ApiError: The server refuses it.
             Unreachable: There is no answer, or not one of such a server.
         """
-        return _json(self._send(method, path, body, params=params, key=key))
+        return _json(self._send(method, path, body, params=params, key=key, if_match=if_match))
+
+    def text(self, path: str, *, params: Mapping[str, Json] | None = None) -> str:
+        """An answer that is no JSON, such as a picture.
+
+        Raises:
+            ApiError, Unreachable: As for ``call``.
+        """
+        return self._send("GET", path, params=params).text
 
     def _send(
         self,
@@ -195,8 +208,11 @@ class RemoteClient:
         *,
         params: Mapping[str, Json] | None = None,
         key: str | None = None,
+        if_match: int | None = None,
     ) -> httpx.Response:
         headers = {} if key is None else {"Idempotency-Key": key}
+        if if_match is not None:
+            headers["If-Match"] = f'"{if_match}"'
         content = None
         if body is not ...:
             headers["Content-Type"] = "application/json"

@@ -317,14 +317,14 @@ async def complete_step(request: Request) -> Response:
     "/executions/{executionId}/steps/{stepId}/fail",
     roles=WORK,
     summary="Say that a step has failed.",
-    body={"type": "object", "required": ["error"], "properties": {"error": TEXT}},
+    body={"type": "object", "required": ["error"], "properties": {"error": TEXT, "name": NAME}},
     answers={202: _DONE, **_NOT_NOW},
 )
 async def fail_step(request: Request) -> Response:
     fields = await fields_of(request)
-    error = fields.needed("error")
+    error, name = fields.needed("error"), fields.text("name")
     fields.done()
-    return await _settled(request, "fail", error)
+    return await _settled(request, "fail", error if name is None else {"name": name, "message": error})
 
 
 @act.add(

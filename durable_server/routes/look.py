@@ -15,6 +15,7 @@ from durable_server.answers import page, reply
 from durable_server.endpoints import READ, Endpoints
 from durable_server.filters import Filters, Order, filters_of, found
 from durable_server.history import events_after
+from durable_server.oldest import found_from_oldest
 from durable_server.problems import Problem
 from durable_server.schemas import COUNT, OBJECT, array, ref
 from durable_server.server import Server, server_of
@@ -36,7 +37,7 @@ _NO_SUCH = "No such execution."
     "GET",
     "/executions",
     roles=READ,
-    summary="Executions, newest first.",
+    summary="Executions, newest first, or with `order=asc` oldest first.",
     answers={200: ("A page of them; a `Link` header leads to the next.", array(ref("Execution")))},
 )
 async def list_executions(
@@ -50,7 +51,8 @@ async def list_executions(
     server = server_of(request)
     scope = await scope_for(server, filters)
     link = server.client.link
-    runs, following = await link.reach(lambda: found(link.store, filters, scope, limit, cursor))
+    pages = found if order == "desc" else found_from_oldest
+    runs, following = await link.reach(lambda: pages(link.store, filters, scope, limit, cursor))
     wanted = {part.strip() for part in (include or "").split(",")} & {"stepResults", "context"}
     values = []
     for run in runs:

@@ -23,6 +23,7 @@ PUBLIC = (
     "durable_dag.egress",
     "durable_dag.js",
     "durable_dag.pictures",
+    "durable_dag.program",
     "durable_otel",
     "durable_server",
     "durable_sqlite",

@@ -28,6 +28,7 @@ SECONDS = 30
 PROGRAMS = {
     "cat",
     "cd",
+    "curl",
     "durable",
     "durable-convex",
     "export",
@@ -190,6 +191,7 @@ def test_no_block_is_of_an_unknown_kind(name: str) -> None:
 def commands(line: str) -> Iterator[list[str]]:
     """The single commands of a shell line, without what redirects or is set for them."""
     words: list[str] = []
+    redirected = False
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     lexer.commenters = "#"
@@ -200,8 +202,9 @@ def commands(line: str) -> Iterator[list[str]]:
             if words:
                 yield words
             words = []
-        elif word not in {"<", ">", ">>"}:
+        elif not redirected and word not in {"<", ">", ">>"}:
             words.append(word)
+        redirected = word in {"<", ">", ">>"}
 
 
 def check(words: list[str], where: str) -> None:

@@ -43,12 +43,14 @@ def test_the_commands_are_these(shell: Shell) -> None:
         *plugin_names(),
         *("runs list", "runs show", "runs watch", "runs history", "runs why", "runs result", "runs signal"),
         *("runs cancel", "runs terminate", "runs pause", "runs resume", "runs retry", "runs fork", "runs settle"),
+        *(f"runs {name}" for name in plugin_names("durable.commands.runs")),
         *("db check", "db stats", "db gc"),
     ]
 
 
 def test_other_packages_bring_commands_of_their_own() -> None:
-    assert {"server", "tokens", "webhooks"} <= set(plugin_names())
+    assert {"dag", "server", "tokens", "webhooks"} <= set(plugin_names())
+    assert "export" in plugin_names("durable.commands.runs")
 
 
 @pytest.mark.parametrize("name", [name for name, _ in all_commands()])

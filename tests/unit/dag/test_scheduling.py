@@ -348,7 +348,7 @@ async def test_an_approval_waits_for_its_signal(w: World) -> None:
     execution = await w.start({"n": 5})
     await w.sim.run_until_idle()
     now = await w.now(execution)
-    form = {"schema": schema, "prompt": "Ship 5?"}
+    form = {"schema": schema, "prompt": "Ship 5?", "since": now["startTime"]}
     assert now["waitingOn"] == [{"stepId": "ask", "kind": "signal", "name": "decision", **form}]
     assert now["stepResults"]["ask"]["phase"] == "waiting"
     await w.sim.signal(execution, "decision", {"wrong": True})
@@ -552,7 +552,8 @@ async def test_work_on_another_queue_waits_for_a_worker_of_that_queue(w: World) 
     await w.register({**step("far", result=1), "queue": "gpu"}, step("then", "far"))
     execution = await w.start()
     await w.sim.run_until_idle()
-    assert (await w.now(execution))["waitingOn"] == [{"stepId": "far", "kind": "worker", "queue": "gpu"}]
+    [wait] = (await w.now(execution))["waitingOn"]
+    assert (wait["stepId"], wait["kind"], wait["queue"], wait["workers"]) == ("far", "worker", "gpu", 0)
 
 
 async def test_http_results_are_what_the_answer_says(w: World) -> None:

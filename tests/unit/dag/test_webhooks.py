@@ -64,6 +64,44 @@ async def test_a_cancelled_run_tells_that_it_was_cancelled(w: World) -> None:
     assert [one["status"] for one in w.web.bodies("http://n/failed")] == ["cancelled"]
 
 
+async def test_a_terminated_run_tells_what_its_code_could_not(w: World) -> None:
+    steps = [step("bad", failures=1), step("slow", takes=50)]
+    await w.register(*steps, webhooks=HOOKS)
+    execution = await w.start()
+    await w.sim.advance(seconds=1)
+    for _ in range(2):  # the caller has died in between, and says it again
+        await w.sim.inside(w.engine.terminate(execution, "enough"))
+    await w.sim.run_until_idle()
+    [told] = w.web.bodies("http://n/failed")
+    assert (told["type"], told["status"], told["error"]) == ("workflow.cancelled", "cancelled", "enough")
+    assert (told["failedSteps"], told["sequence"]) == (["bad"], 2)
+    assert [one["sequence"] for one in w.web.bodies("http://n/step")] == [1]
+
+
+async def test_each_termination_of_a_run_is_told(w: World) -> None:
+    await w.register(step("slow", takes=50), webhooks=HOOKS)
+    execution = await w.start()
+    for _ in range(2):
+        await w.sim.advance(seconds=1)
+        await w.sim.inside(w.engine.terminate(execution))
+        await w.sim.inside(w.engine.retry(execution))
+    await w.end(execution)
+    await w.sim.run_until_idle()
+    assert len(w.web.bodies("http://n/failed")) == 2
+    assert len(w.web.bodies("http://n/complete")) == 1
+
+
+async def test_who_was_cancelled_first_is_not_told_of_again(w: World) -> None:
+    await w.register(step("slow", takes=50), webhooks=HOOKS)
+    execution = await w.start()
+    await w.sim.advance(seconds=1)
+    await w.sim.inside(w.engine.cancel(execution))
+    await w.end(execution)
+    await w.sim.inside(w.engine.tell_last(execution))
+    await w.sim.run_until_idle()
+    assert len(w.web.bodies("http://n/failed")) == 1
+
+
 async def test_a_run_that_is_cancelled_before_it_began_tells_that_too(w: World) -> None:
     await w.register(step("a"), webhooks=HOOKS)
     execution = await w.start(delay=3600)

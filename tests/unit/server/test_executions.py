@@ -173,7 +173,7 @@ async def test_filters_choose(working: Rig) -> None:
 
 async def test_a_page_may_be_short_and_yet_lead_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the store cannot choose by is looked for row by row, and no call looks at all of them."""
-    monkeypatch.setattr("durable_server.filters._LOOKED_AT_MAX", 3)
+    monkeypatch.setattr("durable_server.filters.LOOKED_AT_MAX", 3)
     for number in range(10):
         await rig.local.start("hello", executionId=f"e{number}")
     pages: list[list[str]] = []
@@ -198,7 +198,7 @@ async def test_a_page_may_be_short_and_yet_lead_on(rig: Rig, monkeypatch: pytest
         "tag=team",
         "startedAfter=yesterday",
         "cursor=nonsense",
-        "order=asc",
+        "order=up",
         "hasError=perhaps",
     ],
 )

@@ -12,12 +12,13 @@ from serving_rig import ETL, Caller, Rig, rigged
 from starlette.requests import Request
 
 from durable_server.app import ENDPOINTS
-from durable_server.endpoints import Endpoint
+from durable_server.endpoints import READ, Endpoint
 from durable_server.gate import OPEN_PATHS
 from durable_server.principals import ROLES, Principal
 
 READS = [one for one in ENDPOINTS if one.method == "GET"]
 CHANGES = [one for one in ENDPOINTS if one.method != "GET"]
+ALL = [*READS, *CHANGES, Endpoint("GET", "/openapi.json", rigged, READ, "The description itself.", "")]
 FILLED = {
     "{executionId}": "run",
     "{stepId}": "greet",
@@ -48,7 +49,8 @@ async def guarded() -> AsyncIterator[Rig]:
 
 
 def test_the_list_of_endpoints_is_what_the_application_routes(rig_routes: set[tuple[str, str]]) -> None:
-    assert {(one.method, one.path) for one in ENDPOINTS} | {("GET", "/openapi.json")} == rig_routes
+    assert {(one.method, one.path) for one in ALL} == rig_routes
+    assert len(ALL) == len(ENDPOINTS) + 1
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_every_endpoint_that_changes_something_takes_more_than_reading() -> None
     assert {one.path for one in ENDPOINTS if not one.roles} == OPEN_PATHS
 
 
-@pytest.mark.parametrize("endpoint", [*READS, *CHANGES], ids=named)
+@pytest.mark.parametrize("endpoint", ALL, ids=named)
 async def test_without_a_good_token_nothing_is_answered(guarded: Rig, endpoint: Endpoint) -> None:
     good = (await guarded.tokens.create("x", ["admin"])).text
     expired = (await guarded.tokens.create("x", ["admin"], keep_seconds=1e-9)).text
@@ -83,7 +85,7 @@ async def test_without_a_good_token_nothing_is_answered(guarded: Rig, endpoint: 
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_role_opens_what_it_is_for_and_nothing_else(guarded: Rig, role: Any) -> None:
     caller = await guarded.caller(role)
-    for endpoint in ENDPOINTS:
+    for endpoint in ALL:
         allowed = not endpoint.roles or Principal("x", frozenset({role})).may(endpoint.roles)
         if allowed and endpoint.path == "/events":
             continue  # it streams for ever
@@ -155,7 +157,7 @@ FOREIGN_HOSTS = [
 LOCAL_HOSTS = ["localhost", "LOCALHOST:1", "127.0.0.1:8585", "[::1]:8585", "localhost."]
 
 
-@pytest.mark.parametrize("endpoint", [*READS, *CHANGES], ids=named)
+@pytest.mark.parametrize("endpoint", ALL, ids=named)
 async def test_a_server_without_tokens_is_not_called_by_other_names(rig: Rig, endpoint: Endpoint) -> None:
     for host in FOREIGN_HOSTS:
         answer = await rig.local(endpoint.method, path_of(endpoint), {}, headers={"Host": host})
@@ -204,10 +206,18 @@ async def test_no_page_of_another_site_changes_anything(rig: Rig, endpoint: Endp
     assert await rig.client.count() == 0
 
 
-async def test_no_page_of_another_site_reads_anything_but_a_link_may_be_followed(rig: Rig) -> None:
-    script = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+@pytest.mark.parametrize("endpoint", [one for one in ALL if one.method == "GET"], ids=named)
+async def test_no_page_of_another_site_reads_anything(rig: Rig, endpoint: Endpoint) -> None:
+    for mode in ("no-cors", "cors", "websocket"):
+        for site in ("cross-site", "same-site"):
+            script = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Origin": "http://evil.test"}
+            answer = await rig.local("GET", path_of(endpoint), headers=script)
+            assert (answer.status_code, answer.json()["code"]) == (403, "cross_site"), script
+            assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_a_link_from_another_site_may_be_followed(rig: Rig) -> None:
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-    assert (await rig.local("GET", "/executions", headers=script)).status_code == 403
     assert (await rig.local("GET", "/executions", headers=link)).status_code == 200
 
 
@@ -329,6 +339,19 @@ async def test_whoever_changes_something_is_written_down(guarded: Rig) -> None:
     first = await admin("GET", "/audit?limit=2")
     rest = await admin.value("GET", "/audit", params={"limit": 2, "cursor": first.headers["x-next-cursor"]})
     assert first.json() + rest == deeds
+
+
+async def test_deeds_of_one_millisecond_are_told_in_their_order(guarded: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin, at = await guarded.caller("admin"), await guarded.client.store.now()
+
+    async def now() -> float:
+        return at
+
+    monkeypatch.setattr(guarded.client.store, "now", now)
+    for number in range(12):
+        await admin("POST", f"/executions/run-{number}/cancel")
+    deeds = await admin.value("GET", "/audit")
+    assert [one["path"] for one in deeds] == [f"/executions/run-{number}/cancel" for number in range(12)]
 
 
 async def test_the_host_application_may_say_who_calls() -> None:

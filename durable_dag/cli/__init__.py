@@ -1,0 +1,1 @@
+"""Commands of the command line that need this package: ``durable dag``, and ``durable runs export``."""
