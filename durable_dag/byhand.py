@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from durable.errors import InvalidInput
-from durable_dag.commands import Wait
 from durable_dag.errors import ExecutionConflict, ExecutionNotFound
-from durable_dag.settling import Verb, ending_of, fault_in, word
-from durable_dag.view import Execution
+from durable_dag.scheduling.commands import Wait
+from durable_dag.scheduling.settling import Verb, ending_of, fault_in, word
+from durable_dag.watching.view import Execution
 
 Json: TypeAlias = Any
 

@@ -24,14 +24,14 @@ from durable_dag.executors.perform import Performer, Secrets
 from durable_dag.executors.scripts import scripts
 from durable_dag.js import JsRuntime, ProcessJs
 from durable_dag.pictures import Drawing, drawing_of
-from durable_dag.reading import Reading
-from durable_dag.settling import Verb
+from durable_dag.running.toolbox import DAG, DELIVERY, GONE, WORK, Toolbox
+from durable_dag.scheduling.settling import Verb
 from durable_dag.starting import Start, Started, Starter
-from durable_dag.toolbox import DAG, DELIVERY, GONE, WORK, Toolbox
 from durable_dag.validation import Checked, Checks, check
 from durable_dag.verbs import Verbs
 from durable_dag.versions import Registered, Stored, Versions
-from durable_dag.view import step_view, step_views, visualization
+from durable_dag.watching.reading import Reading
+from durable_dag.watching.view import step_view, step_views, visualization
 
 Json: TypeAlias = Any
 F = TypeVar("F", bound=Callable[..., Any])

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from durable.errors import InvalidInput
-from durable_dag import layers
-from durable_dag.conductor import Conductor
 from durable_dag.errors import ExecutionConflict, TemplateUnresolved
-from durable_dag.hooks import Deliveries
-from durable_dag.interpreter import facts_of
-from durable_dag.plan import Plan
+from durable_dag.graph import layers
+from durable_dag.graph.plan import Plan
 from durable_dag.problems import nearest
-from durable_dag.slots import Ask, asked_by
-from durable_dag.story import Story
-from durable_dag.view import Execution
+from durable_dag.running.hooks import Deliveries
+from durable_dag.running.interpreter import facts_of
+from durable_dag.running.slots import Ask, asked_by
+from durable_dag.scheduling.conductor import Conductor
+from durable_dag.watching.story import Story
+from durable_dag.watching.view import Execution
 
 Json: TypeAlias = Any
 

@@ -12,7 +12,6 @@ from durable import Status, Workflow
 from durable.clock import Clock
 from durable.errors import InvalidInput, RunConflict, RunNotFound
 from durable_dag.bound import Bound
-from durable_dag.definition import canonical, digest_of, read_definition
 from durable_dag.errors import (
     ConcurrencyLimit,
     ExecutionConflict,
@@ -20,12 +19,13 @@ from durable_dag.errors import (
     InvalidDefinition,
     TemplateUnresolved,
 )
-from durable_dag.plan import Plan
+from durable_dag.graph.definition import canonical, digest_of, read_definition
+from durable_dag.graph.plan import Plan
+from durable_dag.graph.schemas import misfits
 from durable_dag.problems import Problem, Report, pointer
-from durable_dag.schemas import misfits
-from durable_dag.scope import Facts
-from durable_dag.slots import Ask, Slots, asked_by
-from durable_dag.turns import full_text
+from durable_dag.running.slots import Ask, Slots, asked_by
+from durable_dag.running.turns import full_text
+from durable_dag.scheduling.scope import Facts
 from durable_dag.validation.reader import Reader, told
 from durable_dag.validation.shape import check_hooks
 from durable_dag.versions import Stored

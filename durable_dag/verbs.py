@@ -9,13 +9,13 @@ from durable.errors import RunConflict, RunEnded
 from durable_dag import forks
 from durable_dag.bound import Bound
 from durable_dag.byhand import settlement
-from durable_dag.definition import canonical
 from durable_dag.errors import ConcurrencyLimit, ExecutionConflict
-from durable_dag.reading import Reading
-from durable_dag.settling import SETTLE, Verb
-from durable_dag.slots import SLOT_SIGNAL
-from durable_dag.toolbox import DELIVERY, ORDERS, Toolbox, order_key
-from durable_dag.turns import full_text
+from durable_dag.graph.definition import canonical
+from durable_dag.running.slots import SLOT_SIGNAL
+from durable_dag.running.toolbox import DELIVERY, ORDERS, Toolbox, order_key
+from durable_dag.running.turns import full_text
+from durable_dag.scheduling.settling import SETTLE, Verb
+from durable_dag.watching.reading import Reading
 
 Json: TypeAlias = Any
 

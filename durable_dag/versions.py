@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
 from durable_dag.bound import Bound
-from durable_dag.definition import digest_of
 from durable_dag.errors import VersionConflict, WorkflowDisabled, WorkflowNotFound
+from durable_dag.graph.definition import digest_of
 
 Json: TypeAlias = Any
 

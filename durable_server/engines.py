@@ -10,16 +10,16 @@ from typing import Any, Final, cast, final
 from durable.errors import InvalidInput
 from durable.store import RunQuery, RunRecord, RunStatus
 from durable_dag import Engine
-from durable_dag.actions import INTERPRETED
-from durable_dag.definition import digest_of
 from durable_dag.engine import DAG, DELIVERY, WORK
 from durable_dag.errors import ExecutionConflict, ExecutionNotFound, InvalidDefinition, WorkflowNotFound
+from durable_dag.graph.actions import INTERPRETED
+from durable_dag.graph.definition import digest_of
 from durable_dag.pictures import dot, mermaid, svg
-from durable_dag.settling import Verb
+from durable_dag.scheduling.settling import Verb
 from durable_dag.validation import definition_schema
 from durable_dag.versions import Head
 from durable_dag.versions import Registered as Kept
-from durable_dag.view import tries, view
+from durable_dag.watching.view import tries, view
 from durable_server.answers import millis
 from durable_server.definitions import Begin, Begun, Page, Registered
 from durable_server.filters import Scope

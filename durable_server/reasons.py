@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from durable._core.why import ago, instant
-from durable_dag.around import Living
-from durable_dag.execution import Execution
-from durable_dag.view import step_views, view
+from durable_dag.watching.around import Living
+from durable_dag.watching.execution import Execution
+from durable_dag.watching.view import step_views, view
 from durable_server.answers import millis
 
 Json = Any

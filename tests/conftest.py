@@ -133,7 +133,7 @@ class Rig:
         for runner in list(worker._held.values()):
             runner.drop()
         await asyncio.gather(*tasks, return_exceptions=True)
-        worker._forget_cache()
+        worker._cache.clear()
         worker._executor.close()
         await worker._heartbeat.stop()
         if proven:

@@ -6,8 +6,8 @@ import click
 
 from durable.cli.options import Command, settings_of
 from durable.cli.output import Printer
-from durable_dag.actions import BUILT_IN
 from durable_dag.cli.engines import engine_of
+from durable_dag.graph.actions import BUILT_IN
 from durable_dag.validation import definition_schema
 
 __all__ = ["schema"]

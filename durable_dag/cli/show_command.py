@@ -12,9 +12,9 @@ from durable.cli.options import Command, Settings, settings_of
 from durable.cli.output import Column, Printer
 from durable.cli.text import safe, span
 from durable_dag.cli.sources import Source, from_either
-from durable_dag.definition import PLAIN_SUCCESS, StepDef, read_definition
+from durable_dag.graph.definition import PLAIN_SUCCESS, StepDef, read_definition
+from durable_dag.graph.plan import Plan
 from durable_dag.pictures import ascii_text, drawing_of
-from durable_dag.plan import Plan
 
 Json: TypeAlias = Any
 

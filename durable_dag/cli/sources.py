@@ -10,9 +10,9 @@ from durable.cli.failures import Exit, Failure
 from durable.cli.options import Settings
 from durable_dag.cli.documents import looks_like_file, one_document
 from durable_dag.cli.engines import told_well, with_engine
-from durable_dag.definition import read_definition
 from durable_dag.engine import Engine
-from durable_dag.plan import Plan
+from durable_dag.graph.definition import read_definition
+from durable_dag.graph.plan import Plan
 
 Json: TypeAlias = Any
 

@@ -14,12 +14,12 @@ from typing import Any, Final, TypeAlias, final
 from durable import Secret, Worker, connect
 from durable.clock import SystemClock
 from durable.errors import NonRetryable
-from durable_dag.actions import INTERPRETED
 from durable_dag.engine import Engine
 from durable_dag.errors import HttpStatusError, StepFailure
 from durable_dag.executors import StepContext
+from durable_dag.graph.actions import INTERPRETED
+from durable_dag.graph.templates import Path, TemplateSyntax, parse, templates_in
 from durable_dag.program.waits import delayed
-from durable_dag.templates import Path, TemplateSyntax, parse, templates_in
 
 Json: TypeAlias = Any
 

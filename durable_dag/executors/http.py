@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 from durable_dag.egress.messages import BYTES_MAX, TIMEOUT_SECONDS, Outbound, Request, Response
 from durable_dag.errors import HttpProblem, HttpStatusError, StepFailure
 from durable_dag.executors.request import StepContext
+from durable_dag.graph.templates import shown_value
 from durable_dag.signing import signed_headers
-from durable_dag.templates import shown_value
 
 Json: TypeAlias = Any
 Fn = Callable[..., Awaitable[Json]]

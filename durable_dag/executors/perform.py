@@ -9,12 +9,12 @@ from typing import Any, TypeAlias, final
 
 from durable import Secret, attempt_number
 from durable.errors import NonRetryable, SecretUnavailable
-from durable_dag.commands import Job, Work
 from durable_dag.errors import DagError, InvalidOutput, StepFailure
 from durable_dag.executors.registry import Executor, Executors
 from durable_dag.executors.request import StepContext
-from durable_dag.schemas import misfit
-from durable_dag.scope import filled
+from durable_dag.graph.schemas import misfit
+from durable_dag.scheduling.commands import Job, Work
+from durable_dag.scheduling.scope import filled
 
 Json: TypeAlias = Any
 Secrets = Mapping[str, Secret | str]

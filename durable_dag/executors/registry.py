@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
 from durable.errors import InvalidInput
-from durable_dag.actions import BUILT_IN, INTERPRETED
-from durable_dag.schemas import bad_schema
+from durable_dag.graph.actions import BUILT_IN, INTERPRETED
+from durable_dag.graph.schemas import bad_schema
 from durable_dag.validation.reader import ID
 
 Json: TypeAlias = Any

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from durable_dag.executors.request import StepContext
+from durable_dag.graph.templates import shown_value
 from durable_dag.js.runtime import JsRuntime
-from durable_dag.life import truthy
-from durable_dag.templates import shown_value
+from durable_dag.scheduling.life import truthy
 from durable_dag.validation.references import CODE_NAMES
 
 Json: TypeAlias = Any

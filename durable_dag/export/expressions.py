@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias, final
 
 from durable_dag.export.source import Atom, Group, Node, call, literal, quoted
-from durable_dag.scope import scripts_in
-from durable_dag.templates import MISSING, Path, Script, is_templated, parse, templates_in
+from durable_dag.graph.templates import MISSING, Path, Script, is_templated, parse, templates_in
+from durable_dag.scheduling.scope import scripts_in
 
 Json: TypeAlias = Any
 Where = Literal["step", "workflow"]

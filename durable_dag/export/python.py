@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, final
 
 from durable.errors import DurableError
-from durable_dag.actions import BUILT_IN
-from durable_dag.definition import PLAIN_SUCCESS, STEP_TIMEOUT_MS, Definition, RetryPolicy, StepDef, read_retry
 from durable_dag.export.expressions import Expressions, secrets_in, takes_a_step
 from durable_dag.export.naming import Names
 from durable_dag.export.source import COLUMNS, Atom, Group, Node, call, laid_out, literal
-from durable_dag.life import UNTOUCHED
+from durable_dag.graph.actions import BUILT_IN
+from durable_dag.graph.definition import PLAIN_SUCCESS, STEP_TIMEOUT_MS, Definition, RetryPolicy, StepDef, read_retry
+from durable_dag.graph.plan import Plan
 from durable_dag.pictures.drawing import printable
-from durable_dag.plan import Plan
+from durable_dag.scheduling.life import UNTOUCHED
 
 Json: TypeAlias = Any
 

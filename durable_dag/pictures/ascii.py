@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from durable_dag import layers
+from durable_dag.graph import layers
 from durable_dag.pictures.drawing import SYMBOLS, Drawing, printable
 
 __all__ = ["ascii_text"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from durable_dag.definition import PLAIN_SUCCESS
-from durable_dag.edges import Ended, edge_state
-from durable_dag.layout import Layout, layout
-from durable_dag.plan import Plan
+from durable_dag.graph.definition import PLAIN_SUCCESS
+from durable_dag.graph.edges import Ended, edge_state
+from durable_dag.graph.layout import Layout, layout
+from durable_dag.graph.plan import Plan
 
 Json: TypeAlias = Any
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from durable_dag.layout import Box, Line
+from durable_dag.graph.layout import Box, Line
 from durable_dag.pictures.drawing import SYMBOLS, Drawing, Mark, printable
 
 __all__ = ["svg"]

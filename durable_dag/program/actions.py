@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, final
 
 from durable.clock import SystemClock
-from durable_dag.commands import Job, Work
 from durable_dag.egress import EgressPolicy, HttpOutbound, Outbound
 from durable_dag.executors import Executors
 from durable_dag.executors.http import http_executors
 from durable_dag.executors.perform import Performer, Secrets
 from durable_dag.executors.scripts import scripts
 from durable_dag.js import JsRuntime, ProcessJs
+from durable_dag.scheduling.commands import Job, Work
 from durable_dag.validation.references import CODE_NAMES
 
 Json: TypeAlias = Any

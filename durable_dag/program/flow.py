@@ -8,14 +8,14 @@ from typing import Any, Final, TypeAlias, final
 
 from durable import Context, Step
 from durable.errors import InvalidInput
-from durable_dag.board import Board, Outcome
-from durable_dag.definition import Definition, Edge, Join, Kind, RetryPolicy, StepDef
 from durable_dag.errors import ExecutionFailed, error_name
-from durable_dag.life import truthy
-from durable_dag.plan import Plan
+from durable_dag.graph.definition import Definition, Edge, Join, Kind, RetryPolicy, StepDef
+from durable_dag.graph.plan import Plan
 from durable_dag.program.actions import Actions
 from durable_dag.program.values import retries
-from durable_dag.scope import Facts, Scopes
+from durable_dag.scheduling.board import Board, Outcome
+from durable_dag.scheduling.life import truthy
+from durable_dag.scheduling.scope import Facts, Scopes
 
 Json: TypeAlias = Any
 Seen: TypeAlias = dict[str, Any]

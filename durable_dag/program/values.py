@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from durable import Retry
-from durable_dag.definition import RetryPolicy
 from durable_dag.errors import InvalidContext, InvalidOutput
+from durable_dag.graph.definition import RetryPolicy
+from durable_dag.graph.schemas import misfit, misfits
+from durable_dag.graph.templates import MISSING, Path, lookup, shown_value
 from durable_dag.problems import Problem
-from durable_dag.retries import retry_of
-from durable_dag.schemas import misfit, misfits
-from durable_dag.templates import MISSING, Path, lookup, shown_value
+from durable_dag.running.retries import retry_of
 
 Json: TypeAlias = Any
 

@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 
 from durable import Context, Step
 from durable.errors import NonRetryable
-from durable_dag.commands import Answer, Err, Ok, Sleep, Wait
-from durable_dag.definition import read_definition
 from durable_dag.errors import error_name
-from durable_dag.fanout import ITEMS_MAX, allowed_failures
-from durable_dag.life import Ending, Steps, life
-from durable_dag.plan import Plan
-from durable_dag.scope import Facts, Scopes
-from durable_dag.tally import Tally
+from durable_dag.graph.definition import read_definition
+from durable_dag.graph.plan import Plan
+from durable_dag.scheduling.commands import Answer, Err, Ok, Sleep, Wait
+from durable_dag.scheduling.fanout import ITEMS_MAX, allowed_failures
+from durable_dag.scheduling.life import Ending, Steps, life
+from durable_dag.scheduling.scope import Facts, Scopes
+from durable_dag.scheduling.tally import Tally
 
 Json: TypeAlias = Any
 

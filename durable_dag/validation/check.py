@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, final
 
 from durable.errors import DurableError, MissingExtra
-from durable_dag import layers
-from durable_dag.definition import Edge, canonical
+from durable_dag.graph import layers
+from durable_dag.graph.definition import Edge, canonical
 from durable_dag.js.runtime import JsRuntime
 from durable_dag.problems import Problem, Report, pointer
 from durable_dag.validation.graph import check_graph

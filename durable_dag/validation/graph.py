@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from durable_dag import layers
-from durable_dag.definition import PLAIN_SUCCESS, Edge, cases_of, kind_of
+from durable_dag.graph import layers
+from durable_dag.graph.definition import PLAIN_SUCCESS, Edge, cases_of, kind_of
 from durable_dag.problems import Report, nearest, pointer
 from durable_dag.validation.reader import told
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from durable_dag.actions import INTERPRETED
+from durable_dag.graph.actions import INTERPRETED
+from durable_dag.graph.schemas import misfits
+from durable_dag.graph.templates import is_templated, templates_in
 from durable_dag.problems import Report, nearest, pointer
-from durable_dag.schemas import misfits
-from durable_dag.templates import is_templated, templates_in
 from durable_dag.validation.reader import Reader, told
 from durable_dag.validation.shape import bad_url, check_policy
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from durable_dag.life import UNTOUCHED
+from durable_dag.graph.templates import ROOTS, Path, Script, TemplateSyntax, parse, templates_in
 from durable_dag.problems import Report, nearest, pointer
-from durable_dag.templates import ROOTS, Path, Script, TemplateSyntax, parse, templates_in
+from durable_dag.scheduling.life import UNTOUCHED
 
 Json: TypeAlias = Any
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from durable_dag.actions import INTERPRETED
+from durable_dag.graph.actions import INTERPRETED
+from durable_dag.graph.schemas import bad_schema
+from durable_dag.graph.templates import is_templated
 from durable_dag.problems import Report, pointer
-from durable_dag.schemas import bad_schema
-from durable_dag.templates import is_templated
 from durable_dag.validation.reader import Reader, told
 
 Json: TypeAlias = Any

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from durable_dag import definition_schema
-from durable_dag.actions import BUILT_IN
-from durable_dag.definition import PLAIN_SUCCESS
-from durable_dag.edges import Ended, edge_state
+from durable_dag.graph.actions import BUILT_IN
+from durable_dag.graph.definition import PLAIN_SUCCESS
+from durable_dag.graph.edges import Ended, edge_state
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "dag.md").read_text()

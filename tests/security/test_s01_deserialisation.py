@@ -200,7 +200,7 @@ ALLOWED = {
     ("durable/cli/plugins.py", "EntryPoint.load"): "commands of packages that were installed",
     ("durable_dag/__init__.py", "import_module"): "from a table in the same module",
     ("durable_dag/egress/client.py", "import_module"): "two names, written there",
-    ("durable_dag/schemas.py", "import_module"): "two names, written there",
+    ("durable_dag/graph/schemas.py", "import_module"): "two names, written there",
     ("durable_server/__init__.py", "import_module"): "from a table in the same module",
     ("durable/cli/lazy.py", "import_module"): "commands from a table in durable/cli/main.py",
     (

@@ -15,7 +15,7 @@ import pytest
 from durable._model.entries import Settled, decode_entry
 from durable_dag import ConcurrencyLimit, Engine, ExecutionConflict, InvalidContext
 from durable_dag.bound import Bound
-from durable_dag.slots import HOLDERS, WAITERS, Ask, Slots
+from durable_dag.running.slots import HOLDERS, WAITERS, Ask, Slots
 from durable_server.problems import problem_of
 from durable_testing import Sim, crash_everywhere, explore
 from durable_testing.faults import FaultKind

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from durable_dag import board, decide
+from durable_dag.scheduling import board, decide
 from tests.unit.dag.support import step, world
 
 STEPS = 120

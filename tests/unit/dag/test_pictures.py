@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_dag.builder import Flow, on
-from durable_dag.definition import read_definition
-from durable_dag.layout import BOX_WIDTH, layout
+from durable_dag.graph.definition import read_definition
+from durable_dag.graph.layout import BOX_WIDTH, layout
+from durable_dag.graph.plan import Plan
 from durable_dag.pictures import Drawing, ascii_text, dot, drawing_of, mermaid, svg
 from durable_dag.pictures.drawing import Arrow, Mark
-from durable_dag.plan import Plan
 from tests.unit.dag.graphs import definition_of, random_graph
 from tests.unit.dag.support import statuses, step, world
 

@@ -12,7 +12,7 @@ import pytest
 from durable import Context, Worker, connect, workflow
 from durable.errors import InvalidInput
 from durable_dag import Engine, ExecutionConflict, ExecutionNotFound
-from durable_dag.settling import SETTLE, word
+from durable_dag.scheduling.settling import SETTLE, word
 from durable_testing import Sim, crash_everywhere, explore
 from durable_testing.faults import FaultKind
 from tests.unit.dag.graphs import Literals

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from durable_dag import Engine
-from durable_dag.board import Board, Outcome
-from durable_dag.definition import PLAIN_SUCCESS, read_definition
-from durable_dag.edges import Ended, edge_state
-from durable_dag.plan import Plan
+from durable_dag.graph.definition import PLAIN_SUCCESS, read_definition
+from durable_dag.graph.edges import Ended, edge_state
+from durable_dag.graph.plan import Plan
+from durable_dag.scheduling.board import Board, Outcome
 from durable_dag.starting import Start
 from durable_dag.versions import Stored
 from durable_testing import Sim, explore

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_dag.definition import read_definition
 from durable_dag.errors import TemplateUnresolved
-from durable_dag.plan import Plan
-from durable_dag.scope import Facts, Scope, Scopes, filled, scripts_in
-from durable_dag.templates import MISSING, Path, Script, TemplateSyntax, lookup, parse
+from durable_dag.graph.definition import read_definition
+from durable_dag.graph.plan import Plan
+from durable_dag.graph.templates import MISSING, Path, Script, TemplateSyntax, lookup, parse
+from durable_dag.scheduling.scope import Facts, Scope, Scopes, filled, scripts_in
 
 SCOPE = {"context": {"a": {"b-c": [1, {"d": None}]}, "any key": "x", "n": 0, "empty": ""}}
 

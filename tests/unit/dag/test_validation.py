@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_dag import Engine, InvalidDefinition, definition_schema
+from durable_dag.graph.schemas import misfits
 from durable_dag.js import ProcessJs
-from durable_dag.schemas import misfits
 from durable_dag.validation import Checks, check
 from tests.unit.dag.graphs import Literals
 

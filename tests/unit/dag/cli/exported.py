@@ -12,10 +12,10 @@ from typing import Any
 from durable import RunFailed, Worker, Workflow, connect
 from durable.clock import SystemClock
 from durable_dag import Outbound
-from durable_dag.definition import read_definition
 from durable_dag.export import python_program
+from durable_dag.graph.definition import read_definition
+from durable_dag.graph.plan import Plan
 from durable_dag.js import JsRuntime
-from durable_dag.plan import Plan
 from durable_dag.program import Actions
 from durable_testing import Sim
 

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_dag import Engine
-from durable_dag.definition import read_definition
 from durable_dag.export import NotExportable, python_program
 from durable_dag.export.source import laid_out, literal, quoted
+from durable_dag.graph.definition import read_definition
+from durable_dag.graph.plan import Plan
 from durable_dag.js import ProcessJs
-from durable_dag.plan import Plan
 from durable_testing import Sim, explore
 from tests.unit.dag.graphs import Literals, definition_of, random_graph
 from tests.unit.dag.model import outcome_of

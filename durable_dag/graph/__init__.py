@@ -1,0 +1,1 @@
+"""A definition as values, and the shape of its graph. Pure."""

@@ -1,0 +1,1 @@
+"""Which step is next, and what a step asks for: the machine behind an execution. Pure."""
