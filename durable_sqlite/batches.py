@@ -8,10 +8,14 @@ from typing import TypeVar
 
 from durable_sqlite.failures import is_weather
 
-__all__ = ["apply_each"]
+__all__ = ["Apart", "apply_each"]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+class Apart(Exception):
+    """This batch cannot be applied as a whole, though its items may be: nothing of it must stand."""
 
 
 def apply_each(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 from durable.store import (
     PAGE_SIZE_MAX,
@@ -25,23 +25,36 @@ from durable.store import (
 )
 from durable_sqlite import inbox, sessions
 from durable_sqlite.due import DueRun, due_runs, heads
+from durable_sqlite.given import Given
 from durable_sqlite.rows import RECORD_COLUMNS, read_record
 
-__all__ = ["glance", "poll"]
+__all__ = ["STATEMENTS", "glance", "poll"]
 
-# A run of this id that was purged may have a worker that lives on: no epoch comes again (see ``upkeep``).
-_NEXT_EPOCH: Final = "max(epoch, (SELECT epochs_purged FROM tide)) + 1"
-_TAKE: Final = (
-    f"UPDATE runs SET epoch = {_NEXT_EPOCH}, seq = 0, owner = ?, due_at = NULL, "  # noqa: S608
+_TAKE: Final = Given(
+    "UPDATE runs SET epoch = given.epoch, seq = 0, owner = given.owner, due_at = NULL, "
     "strikes = strikes + 1, status = 'running', "
-    "at = iif(started_at IS NULL, max(at, ?), at), started_at = coalesce(started_at, max(at, ?)), "
-    "version = ?, lane = ? WHERE key = ?"
+    "at = iif(started_at IS NULL, max(at, given.now), at), started_at = coalesce(started_at, max(at, given.now)), "
+    "version = given.version, lane = given.lane FROM given WHERE runs.key = given.key",
+    *("key", "epoch", "owner", "now", "version", "lane"),
 )
-_TAKE_CLOSING: Final = f"UPDATE runs SET epoch = {_NEXT_EPOCH}, seq = 0, owner = ?, due_at = NULL WHERE key = ?"  # noqa: S608
+_TAKE_CLOSING: Final = Given(
+    "UPDATE runs SET epoch = given.epoch, seq = 0, owner = given.owner, due_at = NULL FROM given "
+    "WHERE runs.key = given.key",
+    *("key", "epoch", "owner"),
+)
+# Lists of numbers and texts come as one text, since each row would be a step (see ``given``).
+_OWNED: Final = "SELECT json_group_array(json_array(id, key, epoch)) FROM runs WHERE owner = ?"
+_INBOXES: Final = (
+    "SELECT json_group_array(json_array(i.run, i.last_seq)) FROM runs r JOIN inboxes i ON i.run = r.key "
+    "WHERE r.owner = ?"
+)
 _CLAIMED: Final = (
-    f"SELECT {RECORD_COLUMNS}, i.input FROM runs r JOIN details d ON d.run = r.key "  # noqa: S608
-    "JOIN inputs i ON i.run = r.key WHERE r.id = ? AND r.owner = ? AND r.epoch = ?"
+    f"SELECT i.input, EXISTS (SELECT 1 FROM messages m WHERE m.run = r.key AND m.consumed = 0), {RECORD_COLUMNS} "  # noqa: S608
+    "FROM json_each(?) w CROSS JOIN runs r ON r.key = w.value CROSS JOIN details d ON d.run = r.key "
+    "CROSS JOIN inputs i ON i.run = r.key"
 )
+_FORGET_STAMPS: Final = "DELETE FROM stamps WHERE run IN (SELECT value FROM json_each(?))"
+STATEMENTS: Final = {"take": _TAKE, "take for closing": _TAKE_CLOSING}
 
 Owned = dict[RunId, tuple[int, int]]  # (key, epoch) of each run that the session owns
 Claims = list[tuple[RunId, int, bool]]  # (run, epoch, lonely)
@@ -106,11 +119,11 @@ def poll(
         news |= sessions.reap(raw, session, idle, want.lonely_after, now)
     claims: Claims = [] if known is None or last_poll is not None else list(known.last_claims)
     repeated = want.poll_id == (last_poll if last_poll is not None or known is None else known.last_poll)
-    news |= _reconcile(raw, worker.id, want, claims if repeated else [], now)  # (3)
-    if not repeated:
-        claims, blocked = _claim(raw, worker.id, want, now)  # (4)
-        news |= blocked
     owned = _owned(raw, worker.id)
+    news |= _reconcile(raw, owned, want, claims if repeated else [], now)  # (3)
+    if not repeated:
+        claims, blocked = _claim(raw, worker.id, owned, want, now)  # (4)
+        news |= blocked
     unheard = any(one.run not in owned or owned[one.run][1] != one.epoch for one in want.held)
     raw.execute(
         "UPDATE sessions SET lost_runs = lost_runs AND ?, last_poll = ?, last_claims = ? WHERE id = ?",
@@ -122,31 +135,32 @@ def poll(
 
 
 def _owned(raw: sqlite3.Connection, session: SessionId) -> Owned:
-    return {
-        run: (key, epoch)
-        for run, key, epoch in raw.execute("SELECT id, key, epoch FROM runs WHERE owner = ?", (session,))
-    }
+    (found,) = raw.execute(_OWNED, (session,)).fetchone()
+    return {run: (key, epoch) for run, key, epoch in json.loads(found)}
 
 
-def _reconcile(raw: sqlite3.Connection, session: SessionId, want: Want, claims: Claims, now: float) -> bool:
+def _reconcile(raw: sqlite3.Connection, owned: Owned, want: Want, claims: Claims, now: float) -> bool:
     """Runs that the session owns without knowing it are released: the answer that said so was lost."""
     held = {one.run: one.epoch for one in want.held}
     claimed = {run: epoch for run, epoch, _ in claims}
     released = False
-    for run, (key, epoch) in _owned(raw, session).items():
+    for run, (key, epoch) in list(owned.items()):
         if held.get(run) != epoch and claimed.get(run) != epoch:
             sessions.release(raw, key, now, strike=False, lonely_after=want.lonely_after)
+            del owned[run]
             released = True
     return released
 
 
-def _claim(raw: sqlite3.Connection, session: SessionId, want: Want, now: float) -> tuple[Claims, bool]:
-    """Take due runs, in order, until there are enough. Also: whether any was blocked."""
+def _claim(raw: sqlite3.Connection, session: SessionId, owned: Owned, want: Want, now: float) -> tuple[Claims, bool]:
+    """Take due runs, in order, until there are enough; they are owned then. Also: whether any was blocked."""
+    taken: list[DueRun] = []
     claims: Claims = []
     blocked = lonely_taken = False
     if want.limit <= 0:
         return claims, blocked
     lanes = {lane.key: lane for lane in want.lanes}
+    (purged,) = raw.execute("SELECT epochs_purged FROM tide").fetchone()
     for run in due_runs(raw, heads(raw, lanes), now):
         lonely = not run.ended and run.strikes >= want.lonely_after
         if lonely and run.strikes >= want.lonely_after + want.crash_budget:
@@ -154,24 +168,41 @@ def _claim(raw: sqlite3.Connection, session: SessionId, want: Want, now: float) 
             blocked = True
         elif not (lonely and lonely_taken):
             lonely_taken = lonely_taken or lonely
-            id, epoch = _take(raw, session, run, lanes[run.lane], now)
-            claims.append((id, epoch, lonely))
+            # A run of this id that was purged may have a worker that lives on: no epoch comes again (see ``upkeep``).
+            epoch = max(run.epoch, purged) + 1
+            owned[run.id] = (run.key, epoch)
+            claims.append((run.id, epoch, lonely))
+            taken.append(run)
             if len(claims) == want.limit:
                 break
+    _take(raw, session, taken, owned, lanes, now)
     return claims, blocked
 
 
-def _take(raw: sqlite3.Connection, session: SessionId, run: DueRun, lane: Lane, now: float) -> tuple[RunId, int]:
-    raw.execute("DELETE FROM stamps WHERE run = ?", (run.key,))
-    if run.ended:
-        raw.execute(_TAKE_CLOSING, (session, run.key))
-    else:
+def _take(
+    raw: sqlite3.Connection,
+    session: SessionId,
+    runs: Collection[DueRun],
+    owned: Owned,
+    lanes: Mapping[str, Lane],
+    now: float,
+) -> None:
+    """Write down that the session owns them."""
+    open_runs: list[tuple[Any, ...]] = []
+    closing: list[tuple[Any, ...]] = []
+    for run in runs:
+        epoch, lane = owned[run.id][1], lanes[run.lane]
+        if run.ended:
+            closing.append((run.key, epoch, session))
+            continue
         version, key = run.version, run.lane
         if version is None and lane.pin is not None:
             version, key = lane.pin, Lane(lane.queue, lane.workflow, lane.pin).key
-        raw.execute(_TAKE, (session, now, now, version, key, run.key))
-    id, epoch = raw.execute("SELECT id, epoch FROM runs WHERE key = ?", (run.key,)).fetchone()
-    return id, epoch
+        open_runs.append((run.key, epoch, session, now, version, key))
+    written = _TAKE.write(raw, open_runs) + _TAKE_CLOSING.write(raw, closing)
+    assert written == len(runs)  # I5: they were due in this same transaction
+    if any(run.epoch for run in runs):
+        raw.execute(_FORGET_STAMPS, (json.dumps([run.key for run in runs]),))
 
 
 def _block(raw: sqlite3.Connection, run: DueRun) -> None:
@@ -205,30 +236,35 @@ def _answer(
     instants = [*due, *(holder.expires_at for holder in others if holder.lane in lanes)]
     return Poll(
         now=now,
-        claims=tuple(claim for run, epoch, lonely in claims for claim in _read(raw, worker.id, run, epoch, lonely)),
+        claims=_read(raw, owned, claims),
         messages=tuple(_news(raw, worker.id, held)),
         lost=tuple(lost),
         next_due_at=min(instants, default=None),
     )
 
 
-def _read(raw: sqlite3.Connection, session: SessionId, run: RunId, epoch: int, lonely: bool) -> list[Claim]:
-    """The claim as it now stands, if it does."""
-    row = raw.execute(_CLAIMED, (run, session, epoch)).fetchone()
-    if row is None:
-        return []
-    *values, key, input = row
-    record = read_record(raw, (*values, key))
-    return [Claim(record, input, tuple(inbox.unread(raw, run, key, 0, PAGE_SIZE_MAX)), lonely)]
+def _read(raw: sqlite3.Connection, owned: Owned, claims: Collection[tuple[RunId, int, bool]]) -> tuple[Claim, ...]:
+    """The claims as they now stand, if they do."""
+    lonely = {owned[run][0]: lonely for run, epoch, lonely in claims if run in owned and owned[run][1] == epoch}
+    if not lonely:
+        return ()
+    rows = raw.execute(_CLAIMED, (json.dumps(list(lonely)),)).fetchall()
+    assert len(rows) == len(lonely)
+    found: list[Claim] = []
+    for input, has_mail, *values in rows:
+        key = values[-1]
+        record = read_record(raw, values)
+        messages = inbox.unread(raw, record.id, key, 0, PAGE_SIZE_MAX) if has_mail else ()
+        found.append(Claim(record, input, tuple(messages), lonely[key]))
+    return tuple(found)
 
 
 def _news(raw: sqlite3.Connection, session: SessionId, held: Collection[tuple[Held, int]]) -> list[InboxMessage]:
     """Unread messages of held runs. The inboxes' heads tell at once which runs have any that are new."""
-    heads = dict(
-        raw.execute(
-            "SELECT i.run, i.last_seq FROM runs r JOIN inboxes i ON i.run = r.key WHERE r.owner = ?", (session,)
-        )
-    )
+    if not held:
+        return []
+    (found,) = raw.execute(_INBOXES, (session,)).fetchone()
+    heads = dict(json.loads(found))
     return [
         message
         for one, key in held

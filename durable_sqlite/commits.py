@@ -1,79 +1,66 @@
 """The one way in which a worker writes: fence, then apply whole.
 
-A plain commit appends entries, and the worker keeps the run. These are nearly all there are, so they are one fenced
-UPDATE each, and one INSERT for all of a batch's entries. Everything else goes the general way: read, check, write.
+Plain commits, which are nearly all there are, go a way of their own (``plain``). Everything else, and what does not
+stand there, goes the general way: read, check, write.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from durable.store import Closed, Commit, Committed, Released, Rewound, Running, Verdict
-from durable_sqlite import creation, inbox, moves
+from durable.store import Closed, Commit, Committed, Released, Rewound, RunId, Running, Verdict
+from durable_sqlite import creation, inbox, moves, plain
+from durable_sqlite.batches import Apart
 from durable_sqlite.rows import Row, find, write_waits
 
 __all__ = ["commit", "commit_all", "hints"]
 
-_ADVANCE: Final = (
-    "UPDATE runs SET seq = seq + 1, position = position + ?, at = max(at, ?), strikes = 0, "
-    "flushed_activation = coalesce(?, flushed_activation), flushed_count = coalesce(?, flushed_count), "
-    "waits = coalesce(?, waits) "
-    "WHERE id = ? AND epoch = ? AND seq = ? AND position = ? AND owner IS NOT NULL AND ended_at IS NULL "
-    "RETURNING key, generation, at"
-)
+_SEVERAL: Final = 4  # plain commits are written together from so many on
 _APPEND: Final = "INSERT INTO journal (run, generation, position, at, epoch, seq, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_NOTHING: Final = (None, None)
 
 
 def commit_all(raw: sqlite3.Connection, commits: Sequence[Commit], now: float) -> list[Committed]:
-    """Apply a batch. Raises at the first surprise; the caller rolls back."""
-    entries: list[tuple[Any, ...]] = []
-    answers: list[Committed] = []
-    execute = raw.execute
-    for asked in commits:
-        append = asked.append
-        if append and _is_plain(asked, now):
-            activation, count = _NOTHING if asked.flushed is None else asked.flushed
-            row = execute(
-                _ADVANCE,
-                (
-                    len(append),
-                    now,
-                    activation,
-                    count,
-                    None if asked.waits is None else write_waits(asked.waits),
-                    asked.run,
-                    asked.epoch,
-                    asked.seq,
-                    asked.position,
-                ),
-            ).fetchone()
-            if row is not None:
-                key, generation, at = row
-                position = asked.position
-                for data in append:
-                    entries.append((key, generation, position, at, asked.epoch, asked.seq, data))
-                    position += 1
-                answers.append(Committed(Verdict.APPLIED, at, now))
-                continue
-        if entries:
-            raw.executemany(_APPEND, entries)
-            entries.clear()
-        answers.append(commit(raw, asked, now))
-    if entries:
-        raw.executemany(_APPEND, entries)
-    return answers
+    """Apply a batch. Raises at the first surprise; the caller rolls back, and applies them one by one.
+
+    Raises:
+        Apart: Among its plain commits there is one that does not stand.
+    """
+    if len(commits) == 1:
+        return [_commit(raw, commits[0], now)]
+    several = _plain(commits, now)
+    if len(several) < _SEVERAL:
+        return [_commit(raw, asked, now) for asked in commits]
+    if not plain.apply_all(raw, several, now):
+        raise Apart
+    applied = {asked.run for asked in several}
+    return [
+        Committed(Verdict.APPLIED, now, now) if asked.run in applied else commit(raw, asked, now) for asked in commits
+    ]
 
 
-def _is_plain(asked: Commit, now: float) -> bool:
-    return (
-        asked.then.__class__ is Running
-        and not (asked.consumed or asked.dead or asked.messages or asked.children)
-        and not (asked.values or asked.emits or asked.parts)
-        and (asked.not_before is None or now >= asked.not_before)
-    )
+def _commit(raw: sqlite3.Connection, asked: Commit, now: float) -> Committed:
+    if plain.is_plain(asked, now) and plain.apply_one(raw, asked, now):
+        return Committed(Verdict.APPLIED, now, now)
+    return commit(raw, asked, now)
+
+
+def _plain(commits: Sequence[Commit], now: float) -> list[Commit]:
+    """The plain ones, if it is all one in which order they and the others are applied."""
+    if len({asked.run for asked in commits}) < len(commits):
+        return []
+    found = [asked for asked in commits if plain.is_plain(asked, now)]
+    if len(found) == len(commits):
+        return found
+    touched = {run for asked in commits for run in _touches(asked)}
+    return [asked for asked in found if asked.run not in touched]
+
+
+def _touches(asked: Commit) -> list[RunId]:
+    """Other runs that the commit writes or reads."""
+    runs = [message.run for message in asked.messages] + [new.id for new in asked.children]
+    return [*runs, asked.then.source] if isinstance(asked.then, Rewound) else runs
 
 
 def hints(asked: Commit) -> bool:

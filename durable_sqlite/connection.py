@@ -24,7 +24,8 @@ __all__ = ["Line", "Transactions"]
 T = TypeVar("T")
 
 BUSY_SECONDS_MAX: Final = 5.0
-_FIRST_SECONDS: Final = 0.001
+# Between two looks at a lock: at first about as long as a transaction takes, later a tenth of what was waited already.
+_FIRST_SECONDS: Final = 0.0005
 _LONGEST_SECONDS: Final = 0.05
 
 
@@ -92,8 +93,8 @@ class Line:
     def _connect(self) -> None:
         self._raw = self._connector()
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in the connection's thread.
+    def require_open(self) -> sqlite3.Connection:
+        """The connection, for its thread alone.
 
         Raises:
             StoreError: The store is closed, or this process is a fork of the one that opened it.
@@ -106,6 +107,15 @@ class Line:
             )
         if self._closing or raw is None:
             raise StoreError("This store is closed; open it again, or open another on the same URL.")
+        return raw
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in the connection's thread.
+
+        Raises:
+            StoreError: As ``require_open``.
+        """
+        raw = self.require_open()
         return await self._ask(lambda: work(raw))
 
     async def _ask(self, function: Callable[[], T]) -> T:
@@ -220,7 +230,7 @@ class Transactions:
             _roll_back(raw)
 
     def patiently(self, attempt: Callable[[], T]) -> T:
-        """Make an attempt, again while the database is busy, with growing pauses and jitter.
+        """Make an attempt, again while the database is busy, with pauses that grow, and jitter.
 
         Args:
             attempt: Leaves nothing behind when it fails as busy.
@@ -228,17 +238,17 @@ class Transactions:
         Raises:
             sqlite3.Error: It was busy for ``BUSY_SECONDS_MAX``, or failed otherwise.
         """
-        waited, pause = 0.0, _FIRST_SECONDS
+        waited = 0.0
         while True:
             try:
                 return attempt()
             except sqlite3.Error as error:
                 if not is_busy(error) or waited >= BUSY_SECONDS_MAX or self._halt.is_set():
                     raise
+            pause = min(max(_FIRST_SECONDS, waited / 10), _LONGEST_SECONDS)
             seconds = pause * (0.5 + self._clock.random())
             self._halt.wait(seconds)
             waited += seconds
-            pause = min(pause * 1.5, _LONGEST_SECONDS)
 
 
 def _roll_back(raw: sqlite3.Connection) -> None:

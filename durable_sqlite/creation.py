@@ -14,7 +14,7 @@ __all__ = ["add", "child", "create", "repeated_child"]
 _INSERT: Final = (
     "INSERT INTO runs (id, status, lane, workflow, version, queue, priority, generation, epoch, seq, position, "
     "flushed_activation, flushed_count, strikes, created_at, at, due_at, parent, closing, waits) "
-    "VALUES (?, 'pending', ?, ?, ?, ?, ?, 1, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, 0, '')"
+    "VALUES (?, 'pending', ?, ?, ?, ?, ?, 1, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, 0, '') ON CONFLICT (id) DO NOTHING"
 )
 _INSERT_DETAILS: Final = (
     "INSERT INTO details (run, digest, seed, parent_call, parent_generation, parent_on_close, parent_notify, "
@@ -36,12 +36,12 @@ _CREATED: Final = (
 
 def create(raw: sqlite3.Connection, new: NewRun, now: float) -> Created:
     """See ``Store.create``."""
-    row = find(raw, new.id)
-    if row is None:
-        add(raw, new, now)
+    if add(raw, new, now) is not None:
         return _made(new)
     if new.replace is None:
         return _created(raw, Creation.EXISTED, new.id)
+    row = find(raw, new.id)
+    assert row is not None
     (replaced_by,) = raw.execute("SELECT replaced_by FROM details WHERE run = ?", (row.key,)).fetchone()
     if new.replace != replaced_by:
         _replace(raw, row, new, now)
@@ -50,10 +50,7 @@ def create(raw: sqlite3.Connection, new: NewRun, now: float) -> Created:
 
 def child(raw: sqlite3.Connection, new: NewRun, now: float) -> Created:
     """A child of a commit: one whose id exists is left alone, whatever it asks for."""
-    if raw.execute("SELECT 1 FROM runs WHERE id = ?", (new.id,)).fetchone() is None:
-        add(raw, new, now)
-        return _made(new)
-    return _created(raw, Creation.EXISTED, new.id)
+    return _created(raw, Creation.EXISTED, new.id) if add(raw, new, now) is None else _made(new)
 
 
 def repeated_child(raw: sqlite3.Connection, new: NewRun) -> Created:
@@ -63,11 +60,11 @@ def repeated_child(raw: sqlite3.Connection, new: NewRun) -> Created:
     return _created(raw, Creation.EXISTED, new.id)
 
 
-def add(raw: sqlite3.Connection, new: NewRun, now: float) -> int:
-    """Insert a run that does not exist; returns its key."""
+def add(raw: sqlite3.Connection, new: NewRun, now: float) -> int | None:
+    """Insert the run, and return its key; None if one of its id exists, which is left alone."""
     parent = new.parent
     lane = Lane(new.queue, new.workflow, new.version).key
-    key = raw.execute(
+    inserted = raw.execute(
         _INSERT,
         (
             new.id,
@@ -81,7 +78,10 @@ def add(raw: sqlite3.Connection, new: NewRun, now: float) -> int:
             now + new.delay_seconds,
             None if parent is None else parent.run,
         ),
-    ).lastrowid
+    )
+    if inserted.rowcount == 0:
+        return None
+    key = inserted.lastrowid
     assert key is not None
     call = (None, None, None, None)
     if parent is not None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 from durable.clock import Clock
 from durable.errors import ReadOnly, StoreError
@@ -14,17 +14,18 @@ from durable_sqlite import batches, files, hub, schema
 from durable_sqlite.connection import Line, Transactions
 from durable_sqlite.failures import is_weather
 from durable_sqlite.log import Log
+from durable_sqlite.together import Body, Hints, Together, Write
 from durable_sqlite.url import Target
+from durable_sqlite.watch import Watch
 
 __all__ = ["Database"]
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-Body = Callable[[sqlite3.Connection, float], T]
-Hints = bool | Callable[[], bool]
 Batch = Callable[[sqlite3.Connection, Sequence[Item], float], list[Answer]]
 
+_LOOK_SECONDS: Final = 0.03
 _RAISE_TIDE: Final = "UPDATE tide SET level = level + 1 WHERE one = 1 RETURNING level"
 
 
@@ -42,11 +43,18 @@ class Database:
         self._users = 0
         self._version = -1  # of the data, as the reading line last saw it
         self._log: Log | None = None
+        self._watch: Watch | None = None
+        self._together = Together(self._transaction)
         self.hub: hub.Hub | None = None
 
     @property
     def in_memory(self) -> bool:
         return self._target.path is None
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a transaction of the writing line is under way at the moment."""
+        return self._watch is not None and self._watch.writing
 
     def twin(self) -> Database:
         """Connections of its own to the same file; in memory there is but one."""
@@ -85,13 +93,14 @@ class Database:
         self._writes = Transactions(path, self._clock, synced, self._halt)
         self._reads = Transactions(path, self._clock, synced, self._halt)
         self._log = Log(path, self._clock)
+        self._watch = Watch(path, self._clock)
         self._writer = Line(lambda: self._prepare(path), path)
         await self._writer.open()
         key = os.path.realpath(path)
         self.hub = hub.join(key, files.sessions_directory(key))
         self._reader = Line(lambda: self._reads.patiently(lambda: files.connect(path)), path)
         await self._reader.open()
-        await self._reader.run(self._tide_has_risen)
+        await self._reader.run(self._look_here)
 
     def _prepare(self, path: str) -> sqlite3.Connection:
         def attempt() -> sqlite3.Connection:
@@ -148,7 +157,11 @@ class Database:
             synced: Whether a power loss may not undo it.
             hints: Whether somebody may have something to do if anything was changed.
         """
-        return await self.run_writer(lambda raw: self.write_here(raw, body, synced=synced, hints=hints))
+
+        def alone(raw: sqlite3.Connection) -> T:
+            return self.write_here(raw, body, synced=synced, hints=hints)
+
+        return await self._join(Write(body, alone, synced, hints))
 
     async def write_batch(
         self,
@@ -169,47 +182,70 @@ class Database:
         """
         if not items:
             return []
-        return await self.run_writer(lambda raw: self._write_batch(raw, items, apply, whole, hints))
 
-    def _write_batch(
-        self,
-        raw: sqlite3.Connection,
-        items: Sequence[Item],
-        apply: Callable[[sqlite3.Connection, Item, float], Answer],
-        whole: Batch[Item, Answer] | None,
-        hints: bool,
-    ) -> list[Answer]:
         def at_once(raw: sqlite3.Connection, now: float) -> list[Answer]:
             return [apply(raw, item, now) for item in items] if whole is None else whole(raw, items, now)
 
-        try:
-            return self.write_here(raw, at_once, hints=hints)
-        except Exception as error:
-            if len(items) == 1 or isinstance(error, StoreError) or is_weather(error):
-                raise
-        answers, first = self.write_here(raw, lambda raw, now: batches.apply_each(raw, items, apply, now), hints=hints)
-        if first is not None:
-            raise first
-        return answers
+        def each(raw: sqlite3.Connection, now: float) -> tuple[list[Answer], Exception | None]:
+            return batches.apply_each(raw, items, apply, now)
+
+        def alone(raw: sqlite3.Connection) -> list[Answer]:
+            try:
+                return self.write_here(raw, at_once, hints=hints)
+            except Exception as error:
+                if len(items) == 1 or isinstance(error, StoreError) or is_weather(error):
+                    raise
+            answers, first = self.write_here(raw, each, hints=hints)
+            if first is not None:
+                raise first
+            return answers
+
+        return await self._join(Write(at_once, alone, True, hints))
+
+    async def _join(self, write: Write[T]) -> T:
+        """Have it carried out, in the same transaction as others that wait by then."""
+        line = self._line(self._writer)
+        self._together.add(write)
+        return await line.run(lambda raw: self._together.carry_out(raw, write))
 
     def write_here(self, raw: sqlite3.Connection, body: Body[T], *, synced: bool = True, hints: Hints = False) -> T:
         """The same as ``write``, for a function that runs in the writing line's thread already."""
+        result: T
+        (result,) = self._transaction(raw, [(body, hints)], synced)
+        return result
 
-        def transaction(raw: sqlite3.Connection) -> tuple[T, int | None]:
-            changes = raw.total_changes
-            # Store time is read while the write lock is held: later transactions have later times, whoever writes.
-            result = body(raw, float(self._clock.now()))
-            if not (hints() if callable(hints) else hints) or raw.total_changes == changes:
-                return result, None
+    def _transaction(
+        self, raw: sqlite3.Connection, parts: Sequence[tuple[Body[Any], Hints]], synced: bool
+    ) -> list[Any]:
+        """Several bodies, one after the other, in one transaction."""
+
+        def whole(raw: sqlite3.Connection) -> tuple[list[Any], int | None]:
+            results: list[Any] = []
+            hinted = False
+            for body, hints in parts:
+                changes = raw.total_changes
+                # Store time is read while the write lock is held: later transactions have later times, whoever writes.
+                results.append(body(raw, float(self._clock.now())))
+                if raw.total_changes != changes and (hints() if callable(hints) else hints):
+                    hinted = True
+            if not hinted:
+                return results, None
             (tide,) = raw.execute(_RAISE_TIDE).fetchone()
-            return result, tide
+            return results, tide
 
-        result, tide = self._writes.write(raw, transaction, synced=synced)
-        if tide is not None and self.hub is not None:
-            self.hub.give(tide)
+        watch = self._watch
+        if watch is not None:
+            watch.writing = True
+        try:
+            results, tide = self._writes.write(raw, whole, synced=synced)
+        finally:
+            if watch is not None:
+                watch.wrote()
+        if tide is not None:
+            self._give(tide)
         if self._log is not None:
             self._log.look(raw)
-        return result
+        return results
 
     def read_here(self, raw: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
         """The same as ``read``, for a function that runs in the reading line's thread already."""
@@ -224,20 +260,38 @@ class Database:
         return await self._run(self._reader, work)
 
     async def _run(self, line: Line | None, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._line(line).run(work)
+
+    @staticmethod
+    def _line(line: Line | None) -> Line:
         if line is None:
             raise StoreError("This store is not open.")
-        return await line.run(work)
+        line.require_open()
+        return line
 
     # ── what other processes write ───────────────────────────────────────────────────────────────────────────────
 
-    async def look(self) -> bool:
-        """Whether anybody else has written something that may matter since this was asked last."""
-        return await self.run_reader(self._tide_has_risen)
+    def look_seconds(self) -> float:
+        """Until ``look`` is to be called again."""
+        return _LOOK_SECONDS if self._watch is None else self._watch.seconds()
 
-    def _tide_has_risen(self, raw: sqlite3.Connection) -> bool:
+    async def look(self) -> None:
+        """Hint everybody here if anybody else may have written something that matters since this was asked last."""
+        if self._watch is None or self._watch.is_time():
+            await self.run_reader(self._look_here)
+
+    def _look_here(self, raw: sqlite3.Connection) -> None:
+        """Whoever finds the tide risen tells all of this process at once: for any of them it is news only once."""
         (version,) = raw.execute("PRAGMA data_version").fetchone()
         if version == self._version or self.hub is None:
-            return False
+            return
         (level,) = self._reads.patiently(lambda: raw.execute("SELECT level FROM tide").fetchone())
         self._version = version
-        return self.hub.rise(level)
+        if self.hub.rise(level):
+            self._give(None)
+
+    def _give(self, tide: int | None) -> None:
+        if self._watch is not None:
+            self._watch.stir()
+        if self.hub is not None:
+            self.hub.give(tide)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from durable.store import RunId
+
 __all__ = ["DueRun", "Head", "due_runs", "heads"]
 
 AGED_SECONDS: Final = 60.0
@@ -27,7 +29,7 @@ HEADS: Final = (
     "FROM heads WHERE priority IS NOT NULL"
 )
 DUE: Final = (
-    "SELECT due_at, key, strikes, ended_at IS NOT NULL, lane, version FROM runs INDEXED BY runs_due "
+    "SELECT due_at, key, id, epoch, strikes, ended_at IS NOT NULL, lane, version FROM runs INDEXED BY runs_due "
     "WHERE lane = ? AND priority = ? AND due_at IS NOT NULL AND due_at <= ? AND (due_at, key) > (?, ?) "
     "ORDER BY due_at, key LIMIT ?"
 )
@@ -48,6 +50,8 @@ class DueRun:
 
     due_at: float
     key: int
+    id: RunId
+    epoch: int
     strikes: int
     ended: bool
     lane: str
@@ -79,8 +83,8 @@ def _lane_runs(raw: sqlite3.Connection, head: Head, now: float) -> Iterator[DueR
     after: tuple[float, int] = (float("-inf"), -1)
     while True:
         rows = raw.execute(DUE, (head.lane, head.priority, now, *after, _CHUNK)).fetchall()
-        for due_at, key, strikes, ended, lane, version in rows:
-            yield DueRun(due_at, key, strikes, bool(ended), lane, version)
+        for due_at, key, id, epoch, strikes, ended, lane, version in rows:
+            yield DueRun(due_at, key, id, epoch, strikes, bool(ended), lane, version)
             after = (due_at, key)
         if len(rows) < _CHUNK:
             return

@@ -23,6 +23,15 @@ __all__ = ["consume", "consume_all", "has_unread_after", "read_all", "send", "un
 _ENDED: Final = frozenset(str(status) for status in ENDED)
 _SIGNAL: Final = str(MessageKind.SIGNAL)
 _WAITING: Final = str(RunStatus.WAITING)
+_RECEIVER: Final = (
+    "SELECT r.key, r.status, r.owner, r.due_at, coalesce(i.last_seq, 0), coalesce(i.unread_signals, 0), "
+    "EXISTS (SELECT 1 FROM messages m WHERE m.run = r.key AND m.id = ?) "
+    "FROM runs r LEFT JOIN inboxes i ON i.run = r.key WHERE r.id = ?"
+)
+_COUNT: Final = (
+    "INSERT INTO inboxes (run, last_seq, unread_signals) VALUES (?, ?, ?) ON CONFLICT (run) "
+    "DO UPDATE SET last_seq = excluded.last_seq, unread_signals = unread_signals + excluded.unread_signals"
+)
 
 
 def send(raw: sqlite3.Connection, message: Message, now: float, *, limited: bool = True) -> Sent:
@@ -31,27 +40,19 @@ def send(raw: sqlite3.Connection, message: Message, now: float, *, limited: bool
     Args:
         limited: Whether a full inbox refuses it; what a run says to another is not refused.
     """
-    row = raw.execute("SELECT key, status, owner, due_at FROM runs WHERE id = ?", (message.run,)).fetchone()
+    row = raw.execute(_RECEIVER, (message.id, message.run)).fetchone()
     if row is None:
         return Sent.NOT_FOUND
-    key, status, owner, due_at = row
-    if raw.execute("SELECT 1 FROM messages WHERE run = ? AND id = ?", (key, message.id)).fetchone() is not None:
+    key, status, owner, due_at, last_seq, unread_signals, known = row
+    if known:
         return Sent.DUPLICATE
     if status in _ENDED:
         return Sent.ENDED
     is_signal = message.kind is MessageKind.SIGNAL
-    inbox = raw.execute("SELECT last_seq, unread_signals FROM inboxes WHERE run = ?", (key,)).fetchone()
-    if limited and is_signal and inbox is not None and inbox[1] >= UNREAD_SIGNALS_MAX:
+    if limited and is_signal and unread_signals >= UNREAD_SIGNALS_MAX:
         return Sent.INBOX_FULL
-    if inbox is None:
-        seq = 1
-        raw.execute("INSERT INTO inboxes (run, last_seq, unread_signals) VALUES (?, 1, ?)", (key, int(is_signal)))
-    else:
-        seq = inbox[0] + 1
-        raw.execute(
-            "UPDATE inboxes SET last_seq = ?, unread_signals = unread_signals + ? WHERE run = ?",
-            (seq, int(is_signal), key),
-        )
+    seq = last_seq + 1
+    raw.execute(_COUNT, (key, seq, int(is_signal)))
     raw.execute(
         "INSERT INTO messages (run, seq, id, kind, name, generation, at, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (key, seq, message.id, str(message.kind), message.name, message.generation, now, message.payload),

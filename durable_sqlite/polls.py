@@ -20,6 +20,7 @@ _PROBE_SECONDS: Final = 1.0
 
 async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSession, want: Want) -> Poll:
     """See ``Store.poll``. Not synced: a power loss ends every claim anyway."""
+    dead: list[SessionId] = []
 
     def glance(raw: sqlite3.Connection) -> tuple[Poll | None, list[SessionId]]:
         now = float(clock.now())
@@ -35,6 +36,13 @@ async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSessio
     def write(raw: sqlite3.Connection) -> Poll:
         return _poll(database, hub, raw, session, want, dead)
 
+    def both(raw: sqlite3.Connection) -> Poll:
+        nonlocal dead
+        answer, dead = glance(raw)
+        return write(raw) if answer is None else answer
+
+    if not database.is_writing:  # nothing to wait for in that line, and one hop is shorter than two
+        return await database.run_writer(both)
     answer, dead = await database.run_reader(glance)
     return await database.run_writer(write) if answer is None else answer
 

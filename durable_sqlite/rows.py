@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, Final, final
 
 from durable.store import (
@@ -241,11 +242,11 @@ RECORD_COLUMNS: Final = (
     "r.flushed_activation, r.flushed_count, r.strikes, d.tries, d.seed, d.digest, r.created_at, r.started_at, r.at, "
     "r.ended_at, r.due_at, r.owner, r.parent, d.parent_call, d.parent_generation, d.parent_on_close, d.parent_notify, "
     "d.on_complete, r.waits, d.blocked, d.blocked_kind, d.blocked_call, d.error, d.terminated, r.closing, d.rewind, "
-    "r.key"
+    "EXISTS (SELECT 1 FROM labels l WHERE l.run = r.key), r.key"
 )
 
 
-def read_record(raw: sqlite3.Connection, values: tuple[Any, ...]) -> RunRecord:
+def read_record(raw: sqlite3.Connection, values: Sequence[Any]) -> RunRecord:
     """A run as the protocol shows it, from ``RECORD_COLUMNS`` and its labels."""
     (
         id,
@@ -283,9 +284,12 @@ def read_record(raw: sqlite3.Connection, values: tuple[Any, ...]) -> RunRecord:
         terminated,
         closing,
         rewind,
+        labelled,
         key,
     ) = values
-    labels = raw.execute("SELECT name, value FROM labels WHERE run = ? ORDER BY name", (key,)).fetchall()
+    labels: list[tuple[str, str]] = []
+    if labelled:
+        labels = raw.execute("SELECT name, value FROM labels WHERE run = ? ORDER BY name", (key,)).fetchall()
     return RunRecord(
         id=id,
         workflow=workflow,

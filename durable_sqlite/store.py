@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final, final
+from typing import final
 
 from durable.clock import Clock, SystemClock
 from durable.errors import StoreError
@@ -54,8 +54,6 @@ from durable_sqlite.hub import Hub, Listener
 from durable_sqlite.url import parse
 
 __all__ = ["SqliteStore"]
-
-_WATCH_SECONDS: Final = 0.03
 
 
 @final
@@ -135,10 +133,9 @@ class SqliteStore:
 
     async def _look_out(self) -> None:
         while self._listeners and not self._closed:
-            await self._clock.sleep(_WATCH_SECONDS)
+            await self._clock.sleep(self._database.look_seconds())
             try:
-                if await self._database.look():
-                    self._hub().give()
+                await self._database.look()
             except StoreError:
                 continue  # busy or in trouble: whoever calls next is told
 

@@ -20,6 +20,8 @@ RUNS = ("execute", "executemany")
 
 # (file, function, what is run) → which constants it can be.
 ALLOWED = {
+    ("given.py", "write_one", "self._of_one"): "the constant it was made of, its columns replaced by question marks",
+    ("given.py", "write", "self.text(size)"): "the same constant, with so many rows of question marks",
     ("files.py", "_is_blank", "f'PRAGMA {name}'"): "names from a tuple in the same line",
     ("listing.py", "list_runs", "STATEMENTS['list', _lead(query, status)]"): "a table that is built at import",
     ("listing.py", "count", "STATEMENTS['count', _lead(query, status)]"): "a table that is built at import",
@@ -117,7 +119,17 @@ PRAGMAS = {
 }
 ROWS = {sqlite3.SQLITE_READ, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 PLAIN = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT}
-FUNCTIONS = {"count", "json_each", "json_extract", "iif", "max", "min", "coalesce"}
+FUNCTIONS = {
+    "coalesce",
+    "count",
+    "iif",
+    "json_array",
+    "json_each",
+    "json_extract",
+    "json_group_array",
+    "max",
+    "min",
+}
 TABLES = set(schema._EXPECTED) | {"json_each", "sqlite_master"}
 
 
