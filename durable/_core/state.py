@@ -75,6 +75,7 @@ class RunState:
         abandoned_calls: Given up by the code since the engine last looked.
         fired: Commands not yet flushed.
         records: Some of its steps want their arguments recorded.
+        recorder: What the engine knows of those it has recorded; opaque here.
         cancel_cause: ``"cancel"`` or ``"timeout"`` once a cancel was applied.
         finished: The code has come to its end, clean-up included.
         violation: The first forbidden thing that the code did.
@@ -92,6 +93,7 @@ class RunState:
         self.abandoned_calls: list[Call] = []
         self.fired: list[Command] = []
         self.records = False
+        self.recorder: Any = None
         self.children_started = 0
         self.cancel_cause: str | None = None
         self.cancel_payload = b""

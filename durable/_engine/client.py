@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -10,31 +10,30 @@ from typing import Any, Literal, TypeVar, overload
 
 from durable._author.definitions import Invocation, Signal, Workflow, checked_labels
 from durable._author.registry import Registry
-from durable._core.identity import follows
-from durable._engine.closer import Completion, pack_on_complete
+from durable._engine.closer import Completion
 from durable._engine.handle import Handle, RunSummary, summary
 from durable._engine.link import Link
 from durable._engine.records import Records
 from durable._engine.retention import purging
+from durable._engine.starting import IfExists, Options, all_wanted, conflicts, new_run, new_runs, wanted
 from durable._engine.sync import SyncClient
 from durable._model import defaults
 from durable._model.duration import Duration, due_seconds, seconds_of
 from durable._model.ids import RunId, check_name
 from durable._model.reads import PurgeQuery, RunQuery
-from durable._model.runs import Created, Creation, NewRun, RunStatus
+from durable._model.runs import Creation, RunStatus
 from durable._model.shown import shown
 from durable.clock import Clock, SystemClock
-from durable.codec import Codec, PayloadHook, ValueType, digest
-from durable.errors import InvalidInput, RunConflict, UnknownWorkflow
+from durable.codec import Codec, PayloadHook
+from durable.errors import InvalidInput
 from durable.store import Store
 
 R = TypeVar("R")
 S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741
 Json = Any
-IfExists = Literal["attach", "reject", "replace"]
+list_ = list  # inside the class ``list`` is the verb
 State = Literal["pending", "running", "waiting", "paused", "blocked", "completed", "failed", "cancelled"]
-_JSON: ValueType[Any] = ValueType.of(Any)
 
 __all__ = ["Client", "RunList"]
 
@@ -193,73 +192,106 @@ class Client:
             InvalidInput: A ``ValueError``: id, delay, labels or input do not fit.
             NotSerializable, PayloadTooLarge: The input cannot be stored.
         """
-        workflow, args, kwargs = await self._resolve(wf, input)
-        if isinstance(workflow, str):
-            name, version, raw = workflow, None, b"[" + b",".join(_JSON.dump(a, "input") for a in args) + b"]"
-        else:
-            name, version = workflow.name, workflow.version
-            raw = workflow.arguments.dump(args, kwargs, f"workflow {name!r}")
-            if id is None and workflow.policy.key is not None:
-                id = f"{name}-{workflow.policy.key(*args, **kwargs)}"
-        queue = check_name("queue name", queue) if queue is not None else defaults.QUEUE
-        if isinstance(workflow, Workflow) and workflow.queue is not None and queue == defaults.QUEUE:
-            queue = workflow.queue
-        new = NewRun(
-            RunId(check_name("run id", self.link.clock.token() if id is None else id)),
-            name,
-            None if isinstance(wf, str) else version,
-            queue,
-            self.link.codec.seal(raw, f"input of workflow {name!r}"),
-            digest(name, raw),
-            self.link.clock.token(),
-            _priority(priority),
-            0.0 if delay is None else seconds_of(delay, "delay"),
-            checked_labels(labels),
-            None,
-            None if on_complete is None else self._follower(on_complete, on_complete_context, queue),
-            _replace_id(if_exists, request_id),
-        )
-        created = (await self.link.reach(lambda: self.link.store.create([new])))[0]
-        if if_exists == "reject" and created.outcome is Creation.EXISTED:
-            row = (await self.link.reach(lambda: self.link.store.get([new.id])))[0]
-            if row is not None and follows(row.seed, new.seed, row.generation):  # this very start made it
-                return Handle(self.link, new.id, workflow if isinstance(workflow, Workflow) else None)
-        _check_conflict(new, created, if_exists)
-        return Handle(self.link, new.id, workflow if isinstance(workflow, Workflow) else None)
+        options = Options(if_exists, delay, priority, queue, labels, on_complete, on_complete_context, request_id)
+        what = await wanted(self.link, wf, input)
+        new = new_run(self.link, what, id, options)
+        created = await self.link.create(new)
+        if created.outcome is Creation.EXISTED:
+            for error in await conflicts(self.link, [new], [created], if_exists):
+                raise error
+        return Handle(self.link, new.id, what.workflow)
 
-    def _follower(self, workflow: Workflow[[Completion], Any], context: Json, queue: str) -> bytes:
-        if not isinstance(workflow, Workflow):
-            raise InvalidInput(f"on_complete= takes a function decorated with @workflow, not {shown(workflow)}.")
-        return pack_on_complete(workflow.name, workflow.version, workflow.queue or queue, context, self.link.codec)
+    @overload
+    async def start_many(
+        self,
+        wf: Workflow[[I], R],
+        inputs: Iterable[I],
+        /,
+        *,
+        ids: Iterable[str] | None = None,
+        if_exists: IfExists = "attach",
+        delay: Duration | None = None,
+        priority: int = 0,
+        queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        on_complete: Workflow[[Completion], Any] | None = None,
+        on_complete_context: Json = None,
+        request_id: str | None = None,
+    ) -> list_[Handle[R]]: ...
+    @overload
+    async def start_many(
+        self,
+        calls: Iterable[Invocation[R]],
+        /,
+        *,
+        ids: Iterable[str] | None = None,
+        if_exists: IfExists = "attach",
+        delay: Duration | None = None,
+        priority: int = 0,
+        queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        on_complete: Workflow[[Completion], Any] | None = None,
+        on_complete_context: Json = None,
+        request_id: str | None = None,
+    ) -> list_[Handle[R]]: ...
+    @overload
+    async def start_many(
+        self,
+        name: str,
+        inputs: Iterable[Json],
+        /,
+        *,
+        ids: Iterable[str] | None = None,
+        if_exists: IfExists = "attach",
+        delay: Duration | None = None,
+        priority: int = 0,
+        queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        on_complete: Workflow[[Completion], Any] | None = None,
+        on_complete_context: Json = None,
+        request_id: str | None = None,
+    ) -> list_[Handle[Any]]: ...
+    async def start_many(
+        self,
+        wf: Any,
+        inputs: Any = ...,
+        /,
+        *,
+        ids: Iterable[str] | None = None,
+        if_exists: IfExists = "attach",
+        delay: Duration | None = None,
+        priority: int = 0,
+        queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        on_complete: Workflow[[Completion], Any] | None = None,
+        on_complete_context: Json = None,
+        request_id: str | None = None,
+    ) -> list_[Handle[Any]]:
+        """Start many runs as ``start`` would, some hundreds in one transaction; all are durable when this returns.
 
-    async def _resolve(self, wf: Any, input: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        if isinstance(wf, Invocation):
-            if input:
-                raise InvalidInput("workflow.bind(...) carries its arguments already; give no other input.")
-            return wf.workflow, wf.args, wf.kwargs
-        if isinstance(wf, Workflow):
-            return wf, input, {}
-        if not isinstance(wf, str):
-            raise InvalidInput(
-                f"client.start takes a workflow, workflow.bind(...) or a registered name, not {shown(wf)}."
-            )
-        name = check_name("workflow name", wf)
-        known = self.link.registry.get(name, None)
-        if known is not None:
-            args, kwargs = _positional(known, input)
-            return known, args, kwargs
-        await self._require_known(name)
-        return name, input, {}
+        Args:
+            wf: A workflow, or a registered name, with an iterable of inputs, one for each run; or an iterable of
+                ``workflow.bind(...)`` alone, for workflows that take none or several arguments, or for different ones.
+            ids: Of the runs, one for each. Default: as ``start`` makes them.
+            if_exists, delay, priority, queue, labels, on_complete, on_complete_context, request_id: As for ``start``,
+                the same for every run.
 
-    async def _require_known(self, name: str) -> None:
-        sessions = await self.link.reach(self.link.store.sessions)
-        names = {workflow for session in sessions for workflow, _ in session.registered}
-        if name not in names:
-            listed = ", ".join(sorted(n for n in names if not n.startswith("step:"))) or "none"
-            raise UnknownWorkflow(
-                f"No worker of this store has ever had a workflow {name!r} (known: {listed}). Start a worker that has "
-                "it first, or pass the workflow itself instead of its name."
-            )
+        Returns:
+            Handles in the order of the inputs.
+
+        Raises:
+            RunConflict: The first one, if ids belong to other runs. All the other runs are started.
+            UnknownWorkflow, InvalidInput, NotSerializable, PayloadTooLarge: As for ``start``. No run is started.
+        """
+        options = Options(if_exists, delay, priority, queue, labels, on_complete, on_complete_context, request_id)
+        whats = await all_wanted(self.link, wf, inputs)
+        news = new_runs(self.link, whats, ids, options)
+        created = await self.link.create_all(news)
+        errors = await conflicts(self.link, news, created, if_exists)
+        if errors:
+            errors[0].add_note(f"{len(errors):,} of {len(news):,} runs were not started; the others were.")
+            raise errors[0]
+        return [Handle(self.link, new.id, what.workflow) for new, what in zip(news, whats, strict=True)]
 
     # ── finding and speaking ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -372,43 +404,6 @@ class Client:
     def sync(self) -> SyncClient:
         """The blocking twin of this client, for code without an event loop: ``with connect(url).sync as client:``."""
         return SyncClient(self)
-
-
-def _positional(workflow: Workflow[..., Any], input: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """JSON given by name becomes the declared types, so that a misfit shows at the call."""
-    raw = b"[" + b",".join(_JSON.dump(value, f"input of workflow {workflow.name!r}") for value in input) + b"]"
-    return workflow.arguments.load(raw, f"input of workflow {workflow.name!r}")
-
-
-def _priority(priority: int) -> int:
-    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > 1_000_000:
-        raise InvalidInput(f"priority= is a whole number up to a million either way, not {shown(priority)}.")
-    return priority
-
-
-def _replace_id(if_exists: str, request_id: str | None) -> str | None:
-    if not isinstance(if_exists, str) or if_exists not in ("attach", "reject", "replace"):
-        raise InvalidInput(f"if_exists= is 'attach', 'reject' or 'replace', not {shown(if_exists)}.")
-    if if_exists != "replace":
-        return None
-    if request_id is None:
-        raise InvalidInput(
-            'if_exists="replace" needs request_id="...": the same one again (a retry of your request) replaces nothing.'
-        )
-    return check_name("request id", request_id)
-
-
-def _check_conflict(new: NewRun, created: Created, if_exists: IfExists) -> None:
-    if created.outcome is not Creation.EXISTED:
-        return
-    if created.digest != new.digest:  # it tells the workflow, too, and stays the same however the run continues
-        if created.workflow != new.workflow:
-            raise RunConflict(
-                f"Run {new.id} exists already and runs workflow {created.workflow!r}, not {new.workflow!r}.", new.id
-            )
-        raise RunConflict(f"Run {new.id} exists already, with another input. Choose another id.", new.id)
-    if if_exists == "reject":
-        raise RunConflict(f"Run {new.id} exists already ({created.status}).", new.id)
 
 
 def _name(workflow: str | Workflow[..., Any] | None) -> str | None:

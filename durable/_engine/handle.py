@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,10 +16,12 @@ from durable._core.why import explain
 from durable._engine.endings import cancelled_outcome
 from durable._engine.history import HistoryEntry, history_of
 from durable._engine.link import Link
+from durable._engine.recording import Inputs
 from durable._engine.rewinder import Order, default_cut, find_cut, read_journal
 from durable._engine.takeup import FORK_LABEL
 from durable._engine.telling import tell_verb
 from durable._engine.troubles import added_to, troubles
+from durable._engine.watching import End
 from durable._model.controls import (
     Cancel,
     Control,
@@ -160,34 +161,24 @@ class Handle(Generic[R_co]):
             RunNotFound: There is no such run.
         """
         seconds = None if timeout is None else seconds_of(timeout, "timeout")
-        if await self._wait_ended(seconds) is None:
-            raise TimeoutError(f"Run {self.id} has not ended after {seconds:g} s. {await self.explain()}")
-        return await self._outcome()
-
-    async def _wait_ended(self, seconds: float | None) -> RunRecord | None:
-        ending = asyncio.ensure_future(self._link.watch.until_ended(RunId(self.id)))
-        timer = None if seconds is None else asyncio.ensure_future(self._link.clock.sleep(seconds))
         try:
-            await asyncio.wait([ending] if timer is None else [ending, timer], return_when=asyncio.FIRST_COMPLETED)
-            if not ending.done():
-                return None
-            record = ending.result()
-            if record is None:
-                raise self._not_found()
-            return record
-        finally:
-            ending.cancel()
-            if timer is not None:
-                timer.cancel()
+            end = await self._link.watch.until_ended(RunId(self.id), seconds)
+        except TimeoutError:
+            why = await self.explain()
+            raise TimeoutError(f"Run {self.id} has not ended after {seconds:g} s. {why}") from None
+        if end is None:
+            raise self._not_found()
+        return await self._outcome(end)
 
-    async def _outcome(self) -> R_co:
-        sealed = await self._link.reach(lambda: self._link.store.outcome(RunId(self.id)))
+    async def _outcome(self, end: End) -> R_co:
+        sealed = end.outcome
+        if sealed is None:
+            sealed = await self._link.reach(lambda: self._link.store.outcome(RunId(self.id)))
         if sealed is None:
             raise self._not_found()
         workflow = self._workflow
         if workflow is None:
-            record = await self._record()
-            workflow = self._link.registry.get(record.workflow, record.version)
+            workflow = self._link.registry.get(end.workflow, end.version)
         kind: ValueType[Any] = _JSON if workflow is None else workflow.arguments.result
         result: R_co = result_of(self._link.codec.open(sealed), self.id, kind)
         return result
@@ -207,13 +198,11 @@ class Handle(Generic[R_co]):
         """The journal of the current generation, for people."""
         record = await self._record()
         entries = await self._journal(record)
-        prints = list(dict.fromkeys(e.fingerprint for e, _ in entries if isinstance(e, Settled) and e.fingerprint))
-        inputs: dict[str, bytes] = {}
-        for start in range(0, len(prints), 500):
-            inputs |= await self._link.reach(
-                partial(self._link.store.parts, RunId(self.id), prints[start : start + 500])
-            )
-        return history_of(entries, self._link.codec, inputs)
+        inputs = Inputs(
+            self._link.codec, lambda hashes: self._link.reach(lambda: self._link.store.parts(RunId(self.id), hashes))
+        )
+        await inputs.read([entry for entry, _ in entries])
+        return history_of(entries, self._link.codec, inputs.get)
 
     async def explain(self) -> str:
         """One sentence, from the store alone: what the run waits for, and what to do about it."""
@@ -273,7 +262,7 @@ class Handle(Generic[R_co]):
             named.name,
             self._link.codec.seal(raw, f"signal {named.name!r}"),
         )
-        sent = (await self._link.reach(lambda: self._link.store.send([message])))[0]
+        sent = await self._link.send(message)
         if sent is Sent.NOT_FOUND:
             raise self._not_found()
         if sent is Sent.ENDED:
@@ -408,7 +397,7 @@ class Handle(Generic[R_co]):
 
     async def _control(self, verb: Verb) -> Controlled:
         request = Control(RunId(self.id), self._link.clock.token(), verb)
-        answer: Controlled = (await self._link.reach(lambda: self._link.store.control([request])))[0]
+        answer = await self._link.control(request)
         self._link.changes.notify()
         return answer
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar, final
 
 from durable._author.registry import Registry
-from durable._engine.wakeups import Changes, RunWatch
+from durable._engine.gathering import Gathering
+from durable._engine.wakeups import Changes
+from durable._engine.watching import RunWatch
 from durable._engine.weather import Weather
+from durable._model.controls import Control, Controlled
+from durable._model.messages import Message, Sent
+from durable._model.runs import Created, Creation, NewRun
 from durable.clock import Clock
 from durable.codec import Codec
 from durable.errors import DurableError
@@ -36,6 +41,10 @@ class Link:
         self.changes = Changes(store, clock)
         self.weather = Weather(clock)
         self.watch = RunWatch(store, clock, self.changes, self.weather)
+        weather = self.weather
+        self._creates = Gathering(lambda news: self.store.create(news), _run_bytes, weather, clock, _ATTEMPTS)
+        self._sends = Gathering(lambda messages: self.store.send(messages), _message_bytes, weather, clock, _ATTEMPTS)
+        self._controls = Gathering(lambda verbs: self.store.control(verbs), _control_bytes, weather, clock, _ATTEMPTS)
         self._opened = False
         self._closed = False
 
@@ -58,9 +67,41 @@ class Link:
         """Let go of the store, once."""
         if self._opened and not self._closed:
             self._closed = True
+            for calls in (self._creates, self._sends, self._controls):
+                await calls.close()
             await self.watch.stop()
             await self.changes.stop()
             await self.store.close()
+
+    async def create(self, new: NewRun) -> Created:
+        """Create a run; in one transaction with others that are asked for meanwhile."""
+        self._require_open()
+        created = await self._creates.ask(new)
+        if created.outcome is not Creation.EXISTED:
+            self.watch.created((new.id,))
+        return created
+
+    async def create_all(self, news: Sequence[NewRun]) -> list[Created]:
+        """Create several, a page of them in one transaction.
+
+        Raises:
+            Exception: Of the first that failed; all were asked for.
+        """
+        self._require_open()
+        answers = await self._creates.ask_all(news)
+        pairs = zip(news, answers, strict=True)
+        self.watch.created(new.id for new, answer in pairs if answer.outcome is not Creation.EXISTED)
+        return answers
+
+    async def send(self, message: Message) -> Sent:
+        """Send a message; in one transaction with others that are sent meanwhile."""
+        self._require_open()
+        return await self._sends.ask(message)
+
+    async def control(self, control: Control) -> Controlled:
+        """Carry out a verb; in one transaction with others that are asked for meanwhile."""
+        self._require_open()
+        return await self._controls.ask(control)
 
     async def reach(self, call: Callable[[], Awaitable[T]]) -> T:
         """Ask the store, waiting out short bad weather.
@@ -68,6 +109,22 @@ class Link:
         Raises:
             StoreError: It is still bad after some seconds.
         """
+        self._require_open()
+        return await self.weather.through(call, attempts=_ATTEMPTS)
+
+    def _require_open(self) -> None:
         if not self._opened or self._closed:
             raise DurableError("This client is not open. Use it inside `async with connect(...) as client:`.")
-        return await self.weather.through(call, attempts=_ATTEMPTS)
+
+
+def _run_bytes(new: NewRun) -> int:
+    return len(new.input) + len(new.on_complete or b"")
+
+
+def _message_bytes(message: Message) -> int:
+    return len(message.payload)
+
+
+def _control_bytes(control: Control) -> int:
+    verb = control.verb
+    return len(getattr(verb, "payload", b"")) + len(getattr(verb, "outcome", b""))

@@ -44,15 +44,19 @@ class Outbox:
         """A commit was not due; what it said is said again by the next."""
         self.entries[:0] = entries
 
-    def take(self, room: int) -> list[Entry]:
-        """The oldest entries, at most ``room``, within what one commit may weigh."""
+    def take(self, room: int, besides: Callable[[Entry], int] | None = None) -> list[Entry]:
+        """The oldest entries, at most ``room``, within what one commit may weigh.
+
+        Args:
+            besides: Bytes that go along with an entry.
+        """
         taken: list[Entry] = []
         if len(self.entries) == 1 and room >= 1:
             taken, self.entries = self.entries, taken
             return taken
         size = 0
         for entry in self.entries:
-            size += len(getattr(entry, "payload", b""))
+            size += len(getattr(entry, "payload", b"")) + (0 if besides is None else besides(entry))
             if len(taken) >= room or (taken and size > _BYTES_MAX):
                 break
             taken.append(entry)

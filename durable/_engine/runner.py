@@ -24,6 +24,7 @@ from durable._engine.draft import Draft, Fence
 from durable._engine.guard import activation
 from durable._engine.outbox import Outbox
 from durable._engine.pausing import Pausing
+from durable._engine.recording import Recorder, recorder_of
 from durable._engine.services import Services
 from durable._engine.steps import Steps
 from durable._engine.terminations import Terminations
@@ -37,7 +38,6 @@ from durable._model.commits import (
     Committed,
     Continued,
     Ended,
-    Part,
     Paused,
     Released,
     Rewound,
@@ -266,7 +266,7 @@ class Runner:
             return self._commit(Draft([], None), self._final or _RUNNING)
         if self._live and self._is_plain(state):
             if self._outbox.entries:
-                return self._commit(Draft(self._outbox.take(defaults.COMMIT_ITEMS_MAX), state.flushed_now()), _RUNNING)
+                return self._commit(Draft(self._take(state, defaults.COMMIT_ITEMS_MAX), state.flushed_now()), _RUNNING)
             if self._steps.running:
                 return None  # the usual end of an activation: its steps are under way, and nothing is to be said
         flushed = plan.flush(state)
@@ -276,7 +276,7 @@ class Runner:
         chosen = self._choose(state, room) if flushed.complete else Selection()
         entries = flushed.notes + chosen.entries
         if flushed.complete and not state.finished:
-            entries += self._outbox.take(room - len(chosen.entries))
+            entries += self._take(state, room - len(chosen.entries))
         then = self._then(state, flushed, bool(entries) or chosen.more)
         nothing = not (entries or flushed.count or chosen)
         if nothing and isinstance(then, Running):
@@ -346,6 +346,14 @@ class Runner:
             return Running()
         return Waiting(wake, self.seen)
 
+    def _take(self, state: RunState, room: int) -> list[Entry]:
+        if not state.records:
+            return self._outbox.take(room)
+        return self._outbox.take(room, partial(self._recorder(state).weight, state))
+
+    def _recorder(self, state: RunState) -> Recorder:
+        return recorder_of(state, self._services.codec, self._services.clock)
+
     def _commit(self, draft: Draft, then: Then) -> Commit:
         state = self._state
         self._in_commit, self._gives_up = True, not isinstance(then, Running)
@@ -356,9 +364,7 @@ class Runner:
         position = state.position if state is not None and self._live else self.run.position
         if position <= defaults.JOURNAL_ENTRIES_WARN < position + len(draft.entries):
             _log.warning("The journal of run %s has %d entries; use continue_as before 50,000.", self.id, position)
-        parts: tuple[Part, ...] = ()
-        if state is not None and state.records:
-            parts = summary.recorded(state, draft.entries, self._services.codec)
+        parts = self._recorder(state).parts(state, draft.entries) if state is not None and state.records else ()
         waits = None if state is None else self._waits(state, then)
         return draft.commit(self.run, Fence(self.epoch, self._seq, position), then, waits, parts, consumed)
 
@@ -408,7 +414,7 @@ class Runner:
                 self._look(everything=missed)
             case Ended() | Blocked() | Continued():
                 if isinstance(then, Ended):
-                    self._services.ended(self.id)
+                    self._services.ended(self.run, then.outcome)
                 self._leave(keep=False)
             case Waiting() | Paused() | Released():
                 self._leave(keep=True)
@@ -494,6 +500,7 @@ class Runner:
 
     def _finish(self, state: RunState) -> None:
         if self._final is None:
+            self._services.ending(self.id)
             self._final = endings.ending(state, self._claim, self.workflow, self._services.codec, self._services.clock)
 
     def _block(self, kind: str, reason: str, call: str | None = None) -> None:

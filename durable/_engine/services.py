@@ -12,6 +12,7 @@ from durable._engine.executor import Executor
 from durable._engine.telling import Teller
 from durable._engine.weather import Weather
 from durable._model.ids import RunId
+from durable._model.runs import RunRecord
 from durable.clock import Clock
 from durable.codec import Codec
 from durable.store import Store
@@ -48,7 +49,8 @@ class Services:
 
     Attributes:
         may_begin: None if the worker's lease is known to hold, else something to await until it is.
-        ended: Told of each run that has ended here, for those who wait for it in this process.
+        ending: Told of each run whose end is about to be committed here, for those who wait for it in this process.
+        ended: Told of its end, and of the outcome, once it is.
     """
 
     store: Store
@@ -60,5 +62,6 @@ class Services:
     committer: Committer
     executor: Executor
     may_begin: Callable[[], Awaitable[None] | None]
-    ended: Callable[[RunId], None]
+    ending: Callable[[RunId], None]
+    ended: Callable[[RunRecord, bytes], None]
     teller: Teller

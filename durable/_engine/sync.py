@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar, final, overload
 
@@ -94,6 +94,16 @@ class SyncClient:
     def start(self, wf: Any, /, *input: Any, **options: Any) -> SyncHandle[Any]:
         """As ``Client.start``."""
         return SyncHandle(self, self._call(self._client.start(wf, *input, **options)))
+
+    @overload
+    def start_many(self, wf: Workflow[[I], R], inputs: Iterable[I], /, **options: Any) -> list[SyncHandle[R]]: ...
+    @overload
+    def start_many(self, calls: Iterable[Invocation[R]], /, **options: Any) -> list[SyncHandle[R]]: ...
+    @overload
+    def start_many(self, name: str, inputs: Iterable[Any], /, **options: Any) -> list[SyncHandle[Any]]: ...
+    def start_many(self, wf: Any, /, *inputs: Any, **options: Any) -> list[SyncHandle[Any]]:
+        """As ``Client.start_many``."""
+        return [SyncHandle(self, handle) for handle in self._call(self._client.start_many(wf, *inputs, **options))]
 
     @overload
     def handle(self, id: str, wf: Workflow[..., R], /) -> SyncHandle[R]: ...

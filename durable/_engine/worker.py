@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import socket
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, final
@@ -18,11 +17,11 @@ from durable._author.logs import logger
 from durable._author.registry import Registry
 from durable._core.state import RunState
 from durable._engine import closer, rewinder
+from durable._engine.cache import Cache
 from durable._engine.client import Client
 from durable._engine.committer import Committer
 from durable._engine.demand import Demand
 from durable._engine.executor import Executor
-from durable._engine.guard import activation
 from durable._engine.hooks import Hooks
 from durable._engine.pace import Pace
 from durable._engine.retention import Purger
@@ -111,7 +110,6 @@ class Worker:
         self._client = client
         self._link = client.link
         self._concurrency = concurrency
-        self._cache_size = cache
         self._drain_seconds = seconds_of(drain, "Worker(drain=)")
         self._lease_seconds = seconds_of(lease, "Worker(lease=)")
         self._threads = threads
@@ -120,7 +118,7 @@ class Worker:
         self._hooks = hooks
         self._observer = observer
         self._held: dict[RunId, Runner] = {}
-        self._cache: OrderedDict[RunId, tuple[int, RunState]] = OrderedDict()
+        self._cache = Cache(cache)
         self._tasks: list[asyncio.Task[None]] = []
         self._taking: dict[asyncio.Task[None], None] = {}  # stopped in the order in which they came
         self._stopping = asyncio.Event()
@@ -190,14 +188,14 @@ class Worker:
 
     def evict(self) -> None:
         """Forget the state of every waiting run; each is replayed when it is claimed again."""
-        self._forget_cache()
+        self._cache.clear()
 
     def abandon(self) -> None:
         """Forget everything, as when the process is killed: nothing is written, nothing given back. For simulators."""
         self._lonely_waiting = None
         for runner in list(self._held.values()):
             runner.drop()
-        self._forget_cache()
+        self._cache.clear()
 
     async def _until_asked(self) -> None:
         asked = asyncio.ensure_future(self._stopping.wait())
@@ -237,6 +235,7 @@ class Worker:
             self._committer,
             self._executor,
             self._may_begin,
+            self._link.watch.ending,
             self._link.watch.ended,
             teller,
         )
@@ -247,6 +246,7 @@ class Worker:
             store, session, self._lease, clock, lambda: self._ticked, mode, beat_seconds, stalls=stalls, idle=pace.idle
         )
         self._heartbeat.start()
+        self._link.watch.tend(self._held)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._committer.run(), name="durable-committer"),
@@ -271,7 +271,8 @@ class Worker:
             await asyncio.gather(*self._tasks, *self._taking, return_exceptions=True)
             for runner in list(self._held.values()):
                 runner.drop()
-            self._forget_cache()
+            self._link.watch.untend(self._held)
+            self._cache.clear()
             self._executor.close()
             await self._heartbeat.stop()
             await self._teller.close()
@@ -419,7 +420,7 @@ class Worker:
             else:
                 runner.broken(error)
             return
-        await runner.begin(self._cached(runner))
+        await runner.begin(self._cache.take(runner.run))
 
     async def _leave_closing(self, runner: Runner, error: Exception) -> None:
         """An ended run cannot be blocked: it is held for a while, so that its closing is not tried in a hot loop."""
@@ -435,40 +436,18 @@ class Worker:
                 wait.cancel()
         runner.drop()
 
-    def _cached(self, runner: Runner) -> RunState | None:
-        entry = self._cache.pop(runner.id, None)
-        if entry is None:
-            return None
-        generation, state = entry
-        if generation == runner.run.generation and state.position == runner.run.position:
-            return state
-        with activation:
-            state.close()
-        return None
-
     def _gone(self, runner: Runner, state: RunState | None) -> None:
         if self._held.get(runner.id) is runner:
             del self._held[runner.id]
         if state is not None:
-            self._keep(runner, state)
+            self._cache.keep(runner.run, state)
+        else:
+            self._link.watch.look_at(runner.id)
         self._room.set()
         waiting = self._lonely_waiting
         if waiting is not None and not self._held:
             self._lonely_waiting = None
             self._take(waiting)
-
-    def _keep(self, runner: Runner, state: RunState) -> None:
-        self._cache[runner.id] = (runner.run.generation, state)
-        while len(self._cache) > self._cache_size:
-            _, (_, evicted) = self._cache.popitem(last=False)
-            with activation:
-                evicted.close()
-
-    def _forget_cache(self) -> None:
-        while self._cache:
-            _, (_, state) = self._cache.popitem(last=False)
-            with activation:
-                state.close()
 
     # ── the small clock of the worker ────────────────────────────────────────────────────────────────────────────
 

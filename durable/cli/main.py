@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ _RUN: Final = "durable.cli.run_commands"
 _LOOK: Final = "durable.cli.runs_look"
 _VERBS: Final = "durable.cli.runs_verbs"
 _DB: Final = "durable.cli.db_commands"
+_LAYOUT: Final = re.compile(r"[\n\t]+")  # click lists choices on lines of their own; an error of ours is one line
 
 
 class Root(LazyGroup):
@@ -74,7 +76,7 @@ def _failure(error: BaseException) -> Failure | None:
         return Failure("Interrupted.", code=Exit.INTERRUPTED)
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx is not None else "durable"
-        return Failure(error.format_message(), f"See {path} --help")
+        return Failure(_LAYOUT.sub(" ", error.format_message()), f"See {path} --help")
     if isinstance(error, click.ClickException):
         return Failure(error.format_message())
     return told(error)

@@ -104,7 +104,7 @@ class Command(click.Command):
         if twin is not None:
             return twin(settings, **ctx.params)
         if settings.server is not None:
-            raise click.UsageError(f"`durable {path}` needs the store itself; it has no --server.", ctx)
+            raise click.UsageError(f"`durable {path}` works here, not over a server; leave --server out.", ctx)
         return super().invoke(ctx)
 
 

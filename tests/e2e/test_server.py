@@ -238,7 +238,7 @@ def test_the_run_commands_work_over_a_server(house: House) -> None:
     run("runs", "retry", "three")
     run("runs", "show", "nobody", code=3)
     run("webhooks", "list")
-    assert "needs the store itself" in house.here("db", "stats", "--server", url, code=2).stderr
+    assert "works here, not over a server" in house.here("db", "stats", "--server", url, code=2).stderr
     assert "cannot be reached" in house.here("runs", "list", "--server", "http://127.0.0.1:9", code=5).stderr
     # What needs the store goes on using it while DURABLE_SERVER is set.
     house.here("db", "stats", **{**env, "DURABLE_STORE": house.store})

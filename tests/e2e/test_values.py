@@ -171,6 +171,31 @@ async def test_mutating_a_result_does_not_reach_the_journal(rig: Any) -> None:
     assert shared == [1]
 
 
+class Basket(BaseModel):
+    items: list[int]
+
+
+@pytest.mark.parametrize("kind", [Any, list[int], Basket], ids=["undeclared", "list", "model"])
+async def test_a_step_that_changes_its_argument_changes_nothing_of_the_workflows(rig: Any, kind: Any) -> None:
+    async def fill(name: str, given: Any) -> int:
+        items = given.items if isinstance(given, Basket) else given
+        items.append(2)
+        return len(items)
+
+    fill.__annotations__["given"] = kind
+    filled = step(fill)
+
+    @workflow
+    async def wf(ctx: Context) -> list[int]:
+        mine = [1]
+        given = Basket.model_construct(items=mine) if kind is Basket else mine
+        assert await ctx.step(filled, "plain", given) == 2
+        return mine  # in replay no step runs that could have changed it
+
+    async with rig.serving(wf) as client:
+        assert await rig.run(client, wf) == [1]
+
+
 class Refund(Exception):
     def __init__(self, amount: int, reason: str) -> None:
         super().__init__(amount, reason)
