@@ -21,6 +21,7 @@ from benchmarks import programs
 from benchmarks.passes import ROOT
 from benchmarks.programs import WORKFLOWS, Meter, meters
 from durable import Client, Worker, connect
+from durable.cli.process import spare_the_collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +136,5 @@ async def hand(order: Order) -> AsyncIterator[Hand]:
 
 
 if __name__ == "__main__":
+    spare_the_collector()  # as ``durable worker`` does
     asyncio.run(work(Order(**json.loads(sys.argv[1]))))

@@ -8,6 +8,7 @@ import sys
 
 from benchmarks.passes import FIGURES, Figures, Plan, Skipped
 from benchmarks.tables import table_of
+from durable.cli.process import spare_the_collector
 
 
 def main(table: str, row: str, plan: str) -> None:
@@ -17,6 +18,7 @@ def main(table: str, row: str, plan: str) -> None:
         return await table_of(table).row(row).measure(Plan(**json.loads(plan)))
 
     try:
+        spare_the_collector()  # as ``durable worker`` does
         answer: object = asyncio.run(measure())
     except Skipped as reason:
         answer = {"skipped": str(reason)}

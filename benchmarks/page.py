@@ -107,6 +107,25 @@ READING: Final = (
     "rates of chains hold the starts of the runs, one write or two beside ten steps, since who starts them carries "
     "them out; ours were started before. Their numbers of runs are smaller, so that they come to an end.",
     "- **Across processes** a signal waits for the other process to notice that the file has changed.",
+    "- Each row is measured in processes of its own, set as `durable worker` sets its own: what is loaded is left"
+    " out of garbage collections, and what is new is collected less often. They run on the standard event loop, "
+    "not on uvloop.",
+)
+
+WHERE: Final = (
+    "- **A step on the memory store** calls about a hundred Python functions, a quarter of them asyncio's own: a "
+    "task for the attempt, a future for the call, four turns of two loops. That is the processor's limit for one "
+    "thread of one process; `tests/counts` holds the number. Several worker processes on one file share the work.",
+    "- **On SQLite with many in flight** the writing thread adds 15 to 20 microseconds a step, and it does not "
+    "run beside the loop's: both need the interpreter's lock, and all runs wait for the same transaction. Two "
+    "transactions on their way at once, and a shorter switch interval, were tried and gained nothing.",
+    "- **One run alone** waits, for each step, for the hop to the thread and back (some 90 microseconds, in bare "
+    "Python some 60), for SQL (40), for the loop's turns (90), and for a commit that writes three pages of the "
+    "log where the bare one writes one. Committing on the loop's own thread would save the hop, and stop the "
+    "whole loop for every sync: not done.",
+    "- **A run of one step** is four transactions: it is created, claimed, its step's outcome is committed before"
+    " the code sees it, and it ends.",
+    "- [Decision 25](adr/0025-where-a-steps-time-goes.md) has what was tried, with figures.",
 )
 
 OTHERS: Final = (
@@ -142,7 +161,8 @@ def page(tables: Sequence[Table], sitting: Sitting) -> str:
     ]
     for table in tables:
         lines += section(table, sitting.results)
-    lines += [*skipped(sitting.results), "## How to read it", "", *READING, "", OTHERS, ""]
+    lines += [*skipped(sitting.results), "## How to read it", "", *READING, ""]
+    lines += ["## Where the time goes", "", *WHERE, "", OTHERS, ""]
     return "\n".join(lines)
 
 

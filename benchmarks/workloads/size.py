@@ -69,7 +69,8 @@ async def measure_talk(plan: Plan, *, record: bool) -> Figures:
         async with connect(f"sqlite:///{path}?durability=relaxed") as client:
             empty = checkpointed(path)
             async with Worker(client, workflows=[talk]):
-                await (await client.start(talk, plan.count(CALLS, 10), record)).result()
+                handle = await client.start(talk.bind(plan.count(CALLS, 10), record))
+                await handle.result()
             return {TALK: (checkpointed(path) - empty) / 1e6}
 
 
