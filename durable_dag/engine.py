@@ -24,6 +24,7 @@ from durable_dag.executors.perform import Performer, Secrets
 from durable_dag.executors.scripts import scripts
 from durable_dag.js import JsRuntime, ProcessJs
 from durable_dag.pictures import Drawing, drawing_of
+from durable_dag.running.delivery import endpoint_key
 from durable_dag.running.toolbox import DAG, DELIVERY, GONE, WORK, Toolbox
 from durable_dag.scheduling.settling import Verb
 from durable_dag.starting import Start, Started, Starter
@@ -226,6 +227,7 @@ class Engine:
         priority: int = 0,
         tags: Mapping[str, str] | None = None,
         webhooks: Mapping[str, Json] | None = None,
+        request_id: str | None = None,
     ) -> Started:
         """Start an execution; it is durable when this returns.
 
@@ -239,6 +241,7 @@ class Engine:
                 error), ``"fail"``, or ``"restart"`` it if it has ended.
             delay: Seconds until it may begin; or ``start_at``.
             webhooks: Of this execution, in addition to the definition's.
+            request_id: Makes ``"restart"`` repeatable: said again with the same one, it restarts nothing.
 
         Raises:
             WorkflowNotFound, WorkflowDisabled: There is no definition that takes it.
@@ -257,7 +260,18 @@ class Engine:
             assert workflow_id is not None
             stored = await self.versions.for_start(workflow_id, version)
         asked = Start(
-            stored, context, version, execution_id, on_conflict, delay, start_at, queue, priority, tags or {}, webhooks
+            stored,
+            context,
+            version,
+            execution_id,
+            on_conflict,
+            delay,
+            start_at,
+            queue,
+            priority,
+            tags or {},
+            webhooks,
+            request_id=request_id,
         )
         return await self._starter.start(asked)
 
@@ -375,6 +389,7 @@ class Engine:
         Raises:
             ExecutionConflict: It has not ended, or has completed; or it needs a slot that others hold.
             InvalidInput: There is no such step.
+            InvalidContext: The context would not be accepted by a start.
         """
         await self._verbs.retry(execution_id, steps, context)
 
@@ -417,7 +432,7 @@ class Engine:
         if status.workflow != DELIVERY or status.state != "failed":
             raise ExecutionConflict(f"Run {delivery_id!r} is no delivery that has failed, but {status.state}.")
         request = (await handle.input())[0]
-        await self.client.records.delete(GONE, forks.endpoint_key(request))
+        await self.client.records.delete(GONE, endpoint_key(request))
         try:
             await handle.retry()
         except RunConflict as error:

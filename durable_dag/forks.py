@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -21,7 +20,7 @@ from durable_dag.watching.view import Execution
 
 Json: TypeAlias = Any
 
-__all__ = ["Order", "endpoint_key", "last_letters", "retry_order", "slot_of", "taken_over", "turn_of"]
+__all__ = ["Order", "last_letters", "retry_order", "slot_of", "taken_over", "turn_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +120,6 @@ def _known(step: str, plan: Plan, execution: str) -> None:
         hint = nearest(step, plan.steps)
         meant = "" if hint is None else f" Did you mean {hint!r}?"
         raise InvalidInput(f"The workflow of execution {execution!r} has no step {step!r}.{meant}")
-
-
-def endpoint_key(request: Mapping[str, Json]) -> str:
-    """By which an endpoint that wants no more is remembered."""
-    return hashlib.sha256(str((request.get("target") or {}).get("url", "")).encode()).hexdigest()
 
 
 class Teller(Protocol):

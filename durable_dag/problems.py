@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 Json: TypeAlias = Any
 
 __all__ = ["Problem", "Report", "nearest", "pointer"]
+
+_HINTS_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Report:
 
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    _hints: int = 0
 
     def error(self, path: str, code: str, message: str, **data: Json) -> None:
         """Something that cannot be accepted."""
@@ -48,6 +51,13 @@ class Report:
     def warn(self, path: str, code: str, message: str, **data: Json) -> None:
         """Something odd."""
         self.warnings.append(Problem(path, code, message, tuple(data.items())))
+
+    def meant(self, given: str, known: Iterable[str]) -> str | None:
+        """``nearest``, for the first few names: it takes long, and a definition may hold thousands that are wrong."""
+        if self._hints >= _HINTS_MAX:
+            return None
+        self._hints += 1
+        return nearest(given, known)
 
 
 def pointer(*parts: str | int) -> str:

@@ -36,6 +36,8 @@ __all__ = ["Start", "Started", "Starter", "new_id"]
 
 EXECUTION_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _INLINE_BYTES_MAX: Final = 900_000
+_ONCE: Final = "dag.once"
+"""The label that tells a start that is said again from another one."""
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -56,6 +58,7 @@ class Start:
     webhooks: Mapping[str, Json] | None = None
     given: Mapping[str, Json] | None = None
     forked_from: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,8 @@ class Starter:
         delay: float | None,
         status: Status,
     ) -> Started:
+        if asked.request_id is not None and status.labels.get(_ONCE) == asked.request_id:
+            return Started(id, asked.stored.id, int(status.labels.get("dag.version", "0")), _word(status), False)
         if status.ended_at is None:
             raise ExecutionConflict(f"Execution {id!r} is {status.state}: only one that has ended is started anew.")
         ask = _ask(asked, id, request["context"], status.generation + 1)
@@ -281,6 +286,8 @@ def _labels(asked: Start, print: str) -> dict[str, str]:
     }
     if asked.forked_from is not None:
         labels["dag.forked-from"] = asked.forked_from
+    if asked.request_id is not None:
+        labels[_ONCE] = asked.request_id
     return labels | {f"tag.{name}": text for name, text in (asked.tags or {}).items()}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, final
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias, final
 
 from durable.errors import RunConflict, RunEnded
 from durable_dag import forks
@@ -15,11 +16,16 @@ from durable_dag.running.slots import SLOT_SIGNAL
 from durable_dag.running.toolbox import DELIVERY, ORDERS, Toolbox, order_key
 from durable_dag.running.turns import full_text
 from durable_dag.scheduling.settling import SETTLE, Verb
+from durable_dag.starting import Start, checked_context
 from durable_dag.watching.reading import Reading
 
 Json: TypeAlias = Any
 
 __all__ = ["Verbs"]
+
+RETRYING: Final = "dag.retrying"
+_RETRYING_SECONDS: Final = 30.0
+"""So long nobody else retries an execution if the process that did has died."""
 
 
 @final
@@ -65,8 +71,29 @@ class Verbs:
 
     async def retry(self, id: str, steps: Sequence[str] | None, context: Mapping[str, Json] | None) -> None:
         """As ``Engine.retry``."""
+        async with self._alone(id):
+            await self._retry(id, steps, context)
+
+    @asynccontextmanager
+    async def _alone(self, id: str) -> AsyncGenerator[None]:
+        """One retry of an execution at a time: what is asked for lies in the store before the run is taken up again.
+
+        Else one that is refused could put what it asks for in the place of what was granted.
+        """
+        records = self._bound.client.records
+        if await records.put(RETRYING, id, b"{}", expect=0, keep=_RETRYING_SECONDS) is None:
+            raise ExecutionConflict(f"Execution {id!r} is being retried by somebody else; look what becomes of it.")
+        try:
+            yield
+        finally:
+            await records.delete(RETRYING, id)
+
+    async def _retry(self, id: str, steps: Sequence[str] | None, context: Mapping[str, Json] | None) -> None:
         client, execution = self._bound.client, await self._reading.load(id)
         order, story = forks.retry_order(execution, steps, context), execution.story
+        if context and execution.plan is not None:  # what a start may not say, a retry may not either
+            whole = {**(execution.request.get("context") or {}), **context}
+            checked_context(Start(await self._reading.stored(execution), whole))
         turn = forks.turn_of(execution)
         if turn is not None and (holders := await self._tools.slots.admit(turn)):
             raise ConcurrencyLimit(full_text(turn, holders))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -30,12 +31,14 @@ class Call:
         once: An id that stays the same when the caller repeats the call under its ``Idempotency-Key``; None without
             one. What a handler would draw by chance it makes of this.
         about: What the handler adds to the audit: which execution, why.
+        again: Asks once more who calls, or raises ``Problem``; for answers that go on for long.
     """
 
     principal: Principal | None
     body: bytes = b""
     once: str | None = None
     about: dict[str, Json] = field(default_factory=dict)
+    again: Callable[[], Awaitable[Principal]] | None = None
 
 
 def call_of(request: Request) -> Call:

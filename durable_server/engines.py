@@ -181,6 +181,7 @@ class EngineDefinitions:
             priority=begin.priority,
             tags=begin.tags,
             webhooks=begin.hooks,
+            request_id=begin.request_id,
         )
         return Begun(started.execution_id, started.created)
 

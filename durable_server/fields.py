@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, final
@@ -20,6 +19,8 @@ __all__ = ["Fields", "fields_of"]
 
 _ABSENT: Final = object()
 _YEARS_100_MS: Final = 100 * 366 * 86_400_000.0
+_YEAR_9999_MS: Final = 253_370_764_800_000
+"""The last year that a date can have begins here."""
 
 
 async def fields_of(request: Request) -> Fields:
@@ -131,7 +132,7 @@ class Fields:
         value = self._given(name, False)
         if value is _ABSENT:
             return None
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _YEAR_9999_MS:
             return value / 1000
         if isinstance(value, str):
             try:

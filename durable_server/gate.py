@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, final
 
 from starlette.requests import Request
@@ -105,7 +106,8 @@ class Gate:
         peer = scope.get("client")
         self._fence.check(scope["method"], headers, None if peer is None else peer[0])
         if _route_path(scope) not in OPEN_PATHS or scope["method"] not in SAFE_METHODS:
-            call.principal = await self._authorize(Request(scope))
+            call.again = partial(self._authorize, Request(scope))
+            call.principal = await call.again()
         if scope["method"] not in SAFE_METHODS:
             call.body = await self._body(headers, receive)
             if call.body and not _JSON.fullmatch(headers.get("content-type", "")):

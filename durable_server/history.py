@@ -28,6 +28,9 @@ _STRIDE: Final = 1_000_000
 """Numbers of one generation; a journal has at most 50,000 entries."""
 _LAST: Final = _STRIDE - 1
 FIRST: Final = 1
+_DEFINITIONS: Final = "dag"
+"""The workflow that carries definitions out; its runs say in a label which one."""
+_DEFINITION: Final = "dag.workflow"
 
 
 async def events_after(client: Client, run: RunRecord, after: int, limit: int) -> list[Json]:
@@ -38,7 +41,7 @@ async def events_after(client: Client, run: RunRecord, after: int, limit: int) -
     base = (run.generation - 1) * _STRIDE
     events: list[Json] = []
     if after < base + FIRST:
-        about = {"workflowId": run.workflow, "attempt": run.generation}
+        about = {"workflowId": _workflow_of(run), "attempt": run.generation}
         events.append(_event(base + FIRST, run.created_at, "execution.created", about))
     position = max(after - base - FIRST, 0)
     while len(events) < limit and position < run.position:
@@ -54,6 +57,11 @@ async def events_after(client: Client, run: RunRecord, after: int, limit: int) -
         at = run.at if run.ended_at is None else run.ended_at
         events.append(_event(base + _LAST, at, f"execution.{run.status.value}", about))
     return events[:limit]
+
+
+def _workflow_of(run: RunRecord) -> str:
+    """As everywhere else in the API, of a definition's run the definition's id."""
+    return run.labels.get(_DEFINITION, run.workflow) if run.workflow == _DEFINITIONS else run.workflow
 
 
 def _told(number: int, position: int, data: bytes, at: float, client: Client) -> Json:

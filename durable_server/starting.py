@@ -1,19 +1,24 @@
-"""Starting a run of a workflow that is code, by its registered name."""
+"""What a caller may start, and starting a run of a workflow that is code, by its registered name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from durable import Client, Handle, RunConflict
 from durable.errors import UnknownWorkflow
 from durable.store import RunId
+from durable_server.definitions import Begin
+from durable_server.principals import Principal
 from durable_server.problems import Problem, detail
 
 Json = Any
 
-__all__ = ["CodeStart", "start_code"]
+__all__ = ["CodeStart", "check_start", "start_code"]
+
+_LAYERS_OWN: Final = frozenset({"dag", "dag.work", "dag.webhook"})
+"""Workflows that carry definitions out. Their inputs say what is done, so only the layer itself starts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,37 @@ class CodeStart:
     priority: int
     tags: Mapping[str, str] = field(default_factory=dict)
     once: str | None = None
+
+
+def check_start(begin: Begin, principal: Principal | None) -> None:
+    """Whether a caller may start this at all.
+
+    What they tell of an address of their choice may hold no secret, unless they may write definitions, too; a webhook's
+    ``secret`` only signs, and is never sent.
+
+    Raises:
+        Problem: 403 or 404, they may not.
+    """
+    if begin.workflow in _LAYERS_OWN:
+        raise Problem(404, "workflow_not_found", f"Workflow not found: {begin.workflow}")
+    if principal is not None and principal.may({"admin"}):
+        return
+    told = [
+        {name: value for name, value in hook.items() if name != "secret"} if isinstance(hook, dict) else hook
+        for hook in (begin.hooks or {}).values()
+    ]
+    if any("${{" in text and "secrets" in text for text in _texts(told)):
+        raise Problem(403, "forbidden", "Webhooks of a start that send secrets take the role admin.")
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, dict):
+        yield from _texts([*value, *value.values()])
 
 
 async def start_code(client: Client, start: CodeStart) -> tuple[Handle[Any], bool]:

@@ -16,16 +16,22 @@ __all__ = ["counted", "finding_value", "tell_findings"]
 
 
 def tell_findings(printer: Printer, document: Document, errors: Sequence[Json], warnings: Sequence[Json]) -> None:
-    """A line for each problem: where it is, what it is; those that refuse a definition first."""
-    for problem in errors:
+    """A line for each problem: where it is, what it is; errors first, each kind as it stands in the file."""
+    places = document.places() if errors or warnings else {}
+
+    def place(problem: Json) -> tuple[int, int]:
+        found = nearest_place(places, str(problem.get("path", "")))
+        return (0, 0) if found is None else (found[0], found[1])
+
+    for problem in sorted(errors, key=place):
         _tell(printer, document, problem, "error", "bad")
-    for problem in warnings:
+    for problem in sorted(warnings, key=place):
         _tell(printer, document, problem, "warning", "busy")
 
 
 def _tell(printer: Printer, document: Document, problem: Mapping[str, Json], word: str, meaning: Any) -> None:
     path, message = str(problem.get("path", "")), str(problem.get("message", ""))
-    line = f", line {problem['line']} of it" if problem.get("line") is not None else ""
+    line = _within(problem)
     printer.line(
         (
             (f"{safe(document.where(path))}: ", ""),
@@ -34,6 +40,14 @@ def _tell(printer: Printer, document: Document, problem: Mapping[str, Json], wor
             (f"[{safe(str(problem.get('code', '')))}]", "dim"),
         )
     )
+
+
+def _within(problem: Mapping[str, Json]) -> str:
+    """Where in a piece of JavaScript: its own line and column."""
+    if problem.get("line") is None:
+        return ""
+    column = f", column {problem['column']}" if problem.get("column") is not None else ""
+    return f", line {problem['line']}{column} of it"
 
 
 def finding_value(document: Document, checked: Mapping[str, Json]) -> dict[str, Json]:

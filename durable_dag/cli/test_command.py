@@ -33,6 +33,7 @@ _COLUMNS: Final[tuple[Column, ...]] = (
     ("reason", "<"),
     ("result or error", "<"),
 )
+_FAILURE: Final = ("name", "message", "status")
 _MEANINGS: Final[Mapping[str, Meaning]] = {"success": "ok", "failed": "bad", "skipped": "dim"}
 
 
@@ -97,8 +98,18 @@ def _answers(mocks: Sequence[str], steps: Sequence[str]) -> dict[str, list[Json]
             hint = nearest(step, steps)
             meant = "" if hint is None else f"; did you mean {hint!r}?"
             raise click.BadParameter(f"there is no step {step!r}{meant}", param_hint="--mock")
-        found.setdefault(step, []).append(json_value(answer, f"--mock {step}"))
+        found.setdefault(step, []).append(_answer(json_value(answer, f"--mock {step}"), step))
     return found
+
+
+def _answer(answer: Json, step: str) -> Json:
+    """One answer; a failure with a member that nobody reads would be another one than its writer meant."""
+    failure = answer.get("$fail") if isinstance(answer, dict) else None
+    for member in failure if isinstance(failure, dict) else ():
+        if member not in _FAILURE:
+            what = f"$fail has name, message and status, not {member!r}."
+            raise click.BadParameter(what, param_hint=f"--mock {step}")
+    return answer
 
 
 # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -103,9 +103,9 @@ def _backend(httpcore: Any, policy: EgressPolicy, resolve: Resolve) -> Any:
             try:
                 addresses = await resolve(host.strip("[]"), port)
             except (OSError, UnicodeError) as error:
-                raise httpcore.ConnectError(f"{host!r} has no address: {error}") from error
+                raise httpcore.ConnectError(f"the host has no address: {error}") from error  # its name may be secret
             if not addresses:
-                raise httpcore.ConnectError(f"{host!r} has no address")
+                raise httpcore.ConnectError("the host has no address")
             for address in addresses:
                 policy.check(host, address)
             failure: Exception | None = None

@@ -7,8 +7,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from durable.errors import MissingExtra
 from durable_dag.graph.definition import canonical
+from durable_dag.graph.keywords import Exhausted, begin, pattern_fault, validator_class
 
 Json: TypeAlias = Any
 
@@ -26,6 +26,7 @@ def misfits(value: Json, schema: Json, *, limit: int = 20) -> list[tuple[str, st
     if schema is None or schema is True:
         return []
     found: list[tuple[str, str]] = []
+    begin()
     try:
         for error in _validator(canonical(schema)).iter_errors(value):
             pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error.absolute_path)
@@ -41,27 +42,20 @@ def misfits(value: Json, schema: Json, *, limit: int = 20) -> list[tuple[str, st
 
 def bad_schema(schema: Json) -> str | None:
     """Why this is no JSON Schema; None if it is one."""
-    jsonschema = _library()
     if not isinstance(schema, dict | bool):
         return "a schema is an object, true or false"
+    begin()
+    checked = validator_class()
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        return str(error.message)[:300]
-    return None
+        for error in checked(checked.META_SCHEMA).iter_errors(schema):
+            return str(error.message)[:300]
+    except (Exhausted, RecursionError) as error:
+        return f"it cannot be checked: {error}"[:300]
+    return pattern_fault(schema)
 
 
 @lru_cache(maxsize=256)
 def _validator(text: str) -> Any:
-    validator = _library().Draft202012Validator
+    validator = validator_class()
     # An empty registry: a reference to elsewhere is an error, and never a request.
     return validator(json.loads(text), registry=import_module("referencing").Registry())
-
-
-def _library() -> Any:
-    try:
-        return import_module("jsonschema")
-    except ImportError as missing:
-        raise MissingExtra(
-            "inputSchema, outputSchema and schemas of signals need jsonschema: pip install 'durable-engine[dag]'."
-        ) from missing

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from io import FileIO
 from pathlib import Path
 from typing import Final, final
 
@@ -67,25 +68,34 @@ class Child:
         engine = engine_file()
         self._socket, theirs = socket.socketpair()
         try:
+            line, held = os.pipe()  # the helper has the one end, and dies when the other is closed
+        except OSError:
+            self._socket.close()
+            theirs.close()
+            raise
+        self._lifeline = FileIO(held, "w")
+        try:
             self._socket.setblocking(False)
             # Isolated, without site-packages, without an environment; a session of its own, so that no Ctrl-C reaches
-            # it. Its descriptors are its end of the socket and nothing else.
+            # it. Its descriptors are its ends of the socket and of the lifeline, and nothing else.
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", str(_HELPER), engine, str(os.getpid()), str(_ADDRESS_BYTES)],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
-                stderr=subprocess.DEVNULL,
+                stderr=line,
                 env={},
                 cwd="/",
                 start_new_session=True,
             )
         except BaseException:
             self._socket.close()
+            self._lifeline.close()
             raise
         finally:
             theirs.close()
+            os.close(line)
         # Also when a loop is closed, or the program ends, before anybody has closed the runtime.
-        self._end = weakref.finalize(self, _end, self._socket, self._process, os.getpid())
+        self._end = weakref.finalize(self, _end, self._socket, self._lifeline, self._process, os.getpid())
 
     @property
     def pid(self) -> int:
@@ -132,6 +142,7 @@ class Child:
     def kill(self) -> None:
         """End the process at once, and let go of the socket, on which nobody waits. ``bury`` it later."""
         self._socket.close()
+        self._lifeline.close()
         self._process.kill()
 
     async def bury(self) -> None:
@@ -197,9 +208,10 @@ def _tell(buried: asyncio.Future[None]) -> None:
         buried.set_result(None)
 
 
-def _end(ours: socket.socket, process: subprocess.Popen[bytes], host: int) -> None:
+def _end(ours: socket.socket, lifeline: FileIO, process: subprocess.Popen[bytes], host: int) -> None:
     """Kill and bury a helper that nobody holds any more; in a process forked from the host, only forget it."""
     ours.close()
+    lifeline.close()
     if os.getpid() != host:
         process.returncode = 0  # it is not our child, and Popen need not miss it
         return

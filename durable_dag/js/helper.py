@@ -32,6 +32,7 @@ CPU_MARGIN_SECONDS: Final = 0.1
 
 STACK_BYTES: Final = 256 * 1024
 PARENT_LOOK_SECONDS: Final = 5.0
+LIFELINE: Final = 2
 
 
 class Engine(Protocol):
@@ -99,12 +100,15 @@ def arm(seconds: float) -> None:
         return
 
 
-def own_input() -> None:
-    """Say who is to be told of what happens on the input."""
+def own_lifeline() -> None:
+    """Say who is to be told of what happens on the lifeline: a pipe in the place of stderr, which nobody writes to.
+
+    Not on the socket: there the kernel also tells, at a moment of its own, that an answer of before has been taken.
+    """
     try:
         import fcntl
 
-        fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(LIFELINE, fcntl.F_SETOWN, os.getpid())
     except (ImportError, OSError):
         return
 
@@ -112,15 +116,15 @@ def own_input() -> None:
 def die_with_host(armed: bool) -> None:
     """While armed, the kernel ends this process when the host closes its end: SIGIO kills on Linux.
 
-    Between calls the end of input is simply read; and while a call runs, a host that lives sends nothing.
+    Between calls the end of input is simply read.
     """
     try:
         import fcntl
     except ImportError:
         return
-    flags = fcntl.fcntl(0, fcntl.F_GETFL)
-    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC if armed else flags & ~os.O_ASYNC)
-    if armed and select.select([0], [], [], 0)[0]:
+    flags = fcntl.fcntl(LIFELINE, fcntl.F_GETFL)
+    fcntl.fcntl(LIFELINE, fcntl.F_SETFL, flags | os.O_ASYNC if armed else flags & ~os.O_ASYNC)
+    if armed and select.select([LIFELINE], [], [], 0)[0]:
         sys.exit()  # it was closed a moment before
 
 
@@ -230,7 +234,7 @@ def main(path: str, host: int, address_bytes: int) -> None:
     with open(os.path.join(os.path.dirname(__file__), "prelude.js"), encoding="utf-8") as file:
         prelude = one_line(file.read())
     fresh = [prepared(engine, prelude)]
-    own_input()
+    own_lifeline()
     lock_down(address_bytes)
     write_frame(b"ready")
     while (frame := read_frame(host)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from unicodedata import east_asian_width
 from xml.sax.saxutils import escape, quoteattr
 
 from durable_dag.graph.layout import Box, Line
@@ -17,8 +18,8 @@ _STYLE: Final = """
 text{font:13px system-ui,sans-serif;fill:#1f2328}
 .line{fill:none;stroke:#8a8f98;stroke-width:1.5}
 .live{stroke:#1a7f37}.dead{stroke-dasharray:4 3}.broken{stroke:#cf222e;stroke-dasharray:4 3}
-.on{font-size:11px;fill:#656d76}
-@media (prefers-color-scheme:dark){.box{fill:#161b22}text{fill:#e6edf3}.on{fill:#8b949e}}
+.on{font-size:11px;fill:#656d76;stroke:#fff;stroke-width:4px;stroke-linejoin:round;paint-order:stroke}
+@media (prefers-color-scheme:dark){.box{fill:#161b22}text{fill:#e6edf3}.on{fill:#8b949e;stroke:#0d1117}}
 """
 
 
@@ -42,7 +43,7 @@ def svg(drawing: Drawing) -> str:
 
 def _box(box: Box, mark: Mark) -> str:
     name = printable(mark.label, 200)
-    shown = escape(printable(f"{SYMBOLS.get(mark.status, '○')} {mark.label}", _LABEL_CHARS))
+    shown = escape(_fitting(printable(f"{SYMBOLS.get(mark.status, '○')} {mark.label}", 200)))
     corner = 20 if mark.kind != "plain" else 6
     kind = mark.status if mark.status in SYMBOLS else "pending"
     return (
@@ -51,6 +52,16 @@ def _box(box: Box, mark: Mark) -> str:
         f' rx="{corner}" data-step={quoteattr(printable(mark.id, 200))}/>'
         f'<text x="{box.x + 12:g}" y="{box.y + box.height / 2 + 4:g}">{shown}</text></g>'
     )
+
+
+def _fitting(text: str) -> str:
+    """As much as a box has room for; characters of East Asian scripts take the room of two."""
+    room = _LABEL_CHARS
+    for place, char in enumerate(text):
+        room -= 2 if east_asian_width(char) in ("W", "F") else 1
+        if room < 0:
+            return f"{text[: place - 1]}…"
+    return text
 
 
 def _line(line: Line, drawing: Drawing) -> str:

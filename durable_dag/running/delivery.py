@@ -24,7 +24,7 @@ from durable_dag.signing import signed_headers
 
 Json: TypeAlias = Any
 
-__all__ = ["SCHEDULE_SECONDS", "Gone", "deliver"]
+__all__ = ["SCHEDULE_SECONDS", "Gone", "deliver", "endpoint_key"]
 
 _MINUTE, _HOUR = 60.0, 3600.0
 # The schedule that Standard Webhooks 1.0 recommends: the first at once, the last about three days later.
@@ -41,6 +41,13 @@ SCHEDULE_SECONDS: Final = (
 )
 TIMEOUT_SECONDS: Final = 15.0
 STEP: Final = "send"
+
+
+def endpoint_key(request: Mapping[str, Json]) -> str:
+    """By which an endpoint that wants no more is remembered: its URL as it is written, which names secrets only."""
+    url = str((request.get("target") or {}).get("url", ""))
+    late = [one for one in request.get("late") or () if list(one["path"]) == ["url"]]
+    return hashlib.sha256((json.dumps([url, late]) if late else url).encode()).hexdigest()
 
 
 class Gone:
@@ -102,7 +109,7 @@ async def _send(
     if target.get("problem"):
         raise StepFailure(str(target["problem"]))
     url = str(target["url"])
-    digest = hashlib.sha256(url.encode()).hexdigest()
+    digest = endpoint_key(request)
     if await gone.get(digest):
         raise EndpointGone("the endpoint has answered 410 before: it wants no more deliveries")
     body = json.dumps(request["payload"], ensure_ascii=False, separators=(",", ":")).encode()

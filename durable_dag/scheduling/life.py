@@ -194,7 +194,9 @@ def _wait(step: StepDef, params: Mapping[str, Json], now: Callable[[], datetime]
     """A signal that does not fit the schema is passed over: whoever sent it was told, or will see it in the journal."""
     limit = params.get("timeout", step.timeout)
     until = None
-    if isinstance(limit, int | float) and not isinstance(limit, bool):
+    if limit is not None:
+        if isinstance(limit, bool) or not isinstance(limit, int | float):
+            return Ending.failed("BadTimeout", f"timeout is milliseconds, not {limit!r}")
         until = now() + timedelta(milliseconds=min(max(limit, 0), _YEARS_MS))
     schema = params.get("schema")
     form = {member: params[member] for member in ("prompt", "schema", "assignees") if member in params}

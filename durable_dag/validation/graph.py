@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from durable_dag.graph import layers
 from durable_dag.graph.definition import PLAIN_SUCCESS, Edge, cases_of, kind_of
-from durable_dag.problems import Report, nearest, pointer
+from durable_dag.problems import Report, pointer
 from durable_dag.validation.reader import told
 
 Json: TypeAlias = Any
@@ -87,7 +87,7 @@ def _known(name: str, at: str, own: Json, by_id: Mapping[str, Mapping[str, Json]
         return False
     if name in by_id:
         return True
-    hint = nearest(name, by_id)
+    hint = report.meant(name, by_id)
     meant = "" if hint is None else f"; did you mean {hint!r}?"
     data = {} if hint is None else {"hint": hint}
     report.error(at, "unknown_dependency", f"there is no step {name[:140]!r}{meant}", **data)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from durable_dag.graph.actions import INTERPRETED
+from durable_dag.graph.actions import BUILT_IN, INTERPRETED
 from durable_dag.graph.schemas import misfits
 from durable_dag.graph.templates import is_templated, templates_in
-from durable_dag.problems import Report, nearest, pointer
+from durable_dag.problems import Report, pointer
 from durable_dag.validation.reader import Reader, told
 from durable_dag.validation.shape import bad_url, check_policy
 
@@ -27,6 +27,15 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "integer": (int,),
     "boolean": (bool,),
     "null": (type(None),),
+}
+_NAMES: Final[Mapping[str, str]] = {
+    "string": "a text",
+    "object": "an object",
+    "array": "a list",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null",
 }
 
 
@@ -57,13 +66,15 @@ def check_params(
     given: Mapping[str, Json] = params or {}
     if actions[action] is not None:
         _check_schema(given, at + "/params", actions[action], report)
+        if actions[action] == BUILT_IN.get(action):
+            Reader(given, at + "/params", report).unknown(actions[action]["properties"])
     _check_special(action, given, at + "/params", actions, report, allow_unknown)
 
 
 def _unknown_action(action: str, at: str, actions: Mapping[str, Json], report: Report) -> None:
     known = sorted(actions)
-    hint = nearest(action, known)
-    meant = "" if hint is None else f"; did you mean {hint!r}?"
+    hint = report.meant(action, known)
+    meant = "." if hint is None else f"; did you mean {hint!r}?"
     data: dict[str, Json] = {"known": known} if hint is None else {"known": known, "hint": hint}
     message = f"no executor is registered for {action[:140]!r}{meant} Known: {', '.join(known)}"
     report.error(at + "/action", "unknown_action", message, **data)
@@ -99,7 +110,9 @@ def _check_member(value: Json, at: str, member: str, expected: Mapping[str, Json
         for name in names
     )
     if not fits:
-        report.error(at, "invalid_type", f"{member} is {' or '.join(names)}, not {told(value)}")
+        report.error(
+            at, "invalid_type", f"{member} is {' or '.join(map(_NAMES.__getitem__, names))}, not {told(value)}"
+        )
     elif isinstance(value, int | float) and not isinstance(value, bool) and value < expected.get("minimum", value):
         report.error(at, "invalid_type", f"{member} is {expected['minimum']} or more, not {value!r}")
 

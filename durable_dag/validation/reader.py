@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeAlias, final
 
-from durable_dag.problems import Report, nearest, pointer
+from durable_dag.problems import Report, pointer
 
 Json: TypeAlias = Any
 
@@ -72,7 +72,7 @@ class Reader:
             self.report.error(self.path(member), "invalid_type", f"{member} is {what}, not {told(value)}")
             return None
         if not least <= value <= most:
-            bound = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+            bound = f"{least:,.15g} or more" if most == math.inf else f"from {least:,.15g} to {most:,.15g}"
             self.report.error(self.path(member), code, f"{member} is {bound}, not {value!r}")
             return None
         return value
@@ -100,7 +100,7 @@ class Reader:
         """Warn of members that nobody reads; ``x-...`` is for notes."""
         for member in self.raw:
             if member not in known and not member.startswith("x-"):
-                hint = nearest(member, known)
+                hint = self.report.meant(member, known)
                 meant = "" if hint is None else f"; did you mean {hint!r}?"
                 data = {} if hint is None else {"hint": hint}
                 self.report.warn(self.path(member), "unknown_field", f"nobody reads {member[:100]!r}{meant}", **data)

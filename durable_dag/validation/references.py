@@ -6,6 +6,7 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from durable_dag.graph.actions import INTERPRETED
 from durable_dag.graph.templates import ROOTS, Path, Script, TemplateSyntax, parse, templates_in
 from durable_dag.problems import Report, nearest, pointer
 from durable_dag.scheduling.life import UNTOUCHED
@@ -39,11 +40,13 @@ class Place:
         step: Id; None for the workflow's own members, which see every step.
         item: Whether ``item`` and ``index`` are there.
         has_input: Whether ``input`` is there.
+        attempt: Whether an attempt of an executor fills it in, which alone knows secrets and the attempt's number.
     """
 
     step: str | None
     item: bool = False
     has_input: bool = False
+    attempt: bool = False
 
 
 def check_references(
@@ -68,7 +71,7 @@ def check_references(
     concurrency = document.get("concurrency")
     if isinstance(concurrency, Mapping):
         checker.key(concurrency.get("key"), "/concurrency/key")
-    checker.value(document.get("webhooks"), "/webhooks", Place(None))
+    checker.value(document.get("webhooks"), "/webhooks", Place(None, attempt=True))
     return sources
 
 
@@ -108,7 +111,7 @@ class _Checker:
         key = params.get("inputKey")
         if action == "transform" and isinstance(key, str) and id is not None:
             self._upstream(key, at + "/inputKey", id)
-        place = Place(id, item, isinstance(key, str))
+        place = Place(id, item, isinstance(key, str), action not in INTERPRETED)
         for member, value in params.items():
             if member not in untouched:
                 self.value(value, at + pointer(member), place)
@@ -140,7 +143,7 @@ class _Checker:
     def key(self, value: Json, at: str) -> None:
         """What is known before a run begins: its id, its workflow and the start's context."""
         before = len(self.sources)
-        self.value(value, at, Place(None))
+        self.value(value, at, Place(None, attempt=True))  # secrets are told of below
         if len(self.sources) > before:
             del self.sources[before:]
             self.report.error(at, "template_syntax", "a key is made of paths, not of JavaScript")
@@ -168,6 +171,8 @@ class _Checker:
         first = path.segments[0] if path.segments else None
         if path.root in _MEMBERS and first is not None and first not in _MEMBERS[path.root]:
             self._unknown(at, f"{path.root} has no {first!r}; it has {', '.join(_MEMBERS[path.root])}")
+        elif not place.attempt and (path.root == "secrets" or (path.root, *path.segments) == ("step", "attempt")):
+            self._unknown(at, f"{path.source} is known only to an attempt of an executor, and here is none")
         elif path.root == "secrets":
             self._secret(first, at)
         elif path.root == "context" and isinstance(first, str) and place.step is not None:

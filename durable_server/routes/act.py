@@ -25,7 +25,7 @@ from durable_server.problems import Problem, detail
 from durable_server.schemas import ANYTHING, FLAG, NAME, OBJECT, TEXT, array, ref
 from durable_server.server import WAIT_SECONDS_MAX, Server, server_of
 from durable_server.showing import head, whole
-from durable_server.starting import CodeStart, start_code
+from durable_server.starting import CodeStart, check_start, start_code
 from durable_server.statuses import status_of
 
 Json = Any
@@ -66,6 +66,7 @@ async def start_execution(
     begin = _begin(fields, call.once)
     if not begin.workflow:
         raise Problem(400, "invalid_input", "'workflowId' may not be empty.")
+    check_start(begin, call.principal)
     id, created = await _start(server, begin, fields)
     call.about["execution"] = id
     location = {"Location": f"{request.scope.get('root_path', '')}/executions/{quote(id, safe='')}"}

@@ -28,24 +28,22 @@ bulk = Endpoints("Executions")
 __all__ = ["bulk"]
 
 _MAX: Final = 1_000
+_FILTER: Final[dict[str, Json]] = {
+    "workflowId": NAME,
+    "status": {"oneOf": [TEXT, array(TEXT)]},
+    "tags": {"type": "object", "additionalProperties": {"type": "string"}},
+    "kind": {"enum": ["code", "dag"]},
+    "startedAfter": {"type": "integer"},
+    "startedBefore": {"type": "integer"},
+    "q": TEXT,
+    "hasError": FLAG,
+    "queue": NAME,
+}
 _BODY: Final = {
     "type": "object",
     "properties": {
         "ids": {**array(NAME), "maxItems": _MAX},
-        "filter": {
-            "type": "object",
-            "properties": {
-                "workflowId": NAME,
-                "status": {"oneOf": [TEXT, array(TEXT)]},
-                "tags": {"type": "object", "additionalProperties": {"type": "string"}},
-                "kind": {"enum": ["code", "dag"]},
-                "startedAfter": {"type": "integer"},
-                "startedBefore": {"type": "integer"},
-                "q": TEXT,
-                "hasError": FLAG,
-                "queue": NAME,
-            },
-        },
+        "filter": {"type": "object", "properties": _FILTER, "additionalProperties": False},
         "dryRun": FLAG,
         "reason": TEXT,
     },
@@ -152,6 +150,8 @@ def _filters(fields: Fields, verb: Verb) -> Filters:
         statuses = list(live if verb == "cancel" else ("failed", "cancelled"))
     if not set(statuses) <= set(API_STATUSES):
         fields.misfit("status", f"of {', '.join(API_STATUSES)}")
+    for name in sorted(fields.value.keys() - _FILTER.keys()):
+        fields.misfit(name, "nothing that a filter knows: it would choose more than you mean")
     kind = fields.choice("kind", ("code", "dag"), "") or None
     filters = Filters(
         fields.text("workflowId"),

@@ -10,9 +10,10 @@ from fastapi import Header
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from durable.errors import DurableError
 from durable.store import RunRecord
 from durable_server.answers import json_bytes
-from durable_server.call import call_of
+from durable_server.call import Call, call_of
 from durable_server.endpoints import READ, Endpoints
 from durable_server.feed import moved_at
 from durable_server.history import events_after
@@ -27,6 +28,8 @@ streams = Endpoints("Executions")
 __all__ = ["streams"]
 
 _BEAT_SECONDS: Final = 15.0
+_ADMITTED_SECONDS: Final = _BEAT_SECONDS
+"""A stream asks so often whether its caller may still read; there is a chunk, or a beat, by then."""
 _PAUSE_SECONDS: Final = 0.05
 _PAGE: Final = 1000
 _BEAT: Final = b": beat\n\n"
@@ -79,18 +82,35 @@ def _stream(request: Request, server: Server, chunks: AsyncIterator[bytes]) -> R
         message = f"At most {server.streams_max} streams at a time."
         raise Problem(429, "too_many_streams", message, headers={"Retry-After": "10"})
     return StreamingResponse(
-        _counted(server, who, chunks), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        _counted(server, who, call_of(request), chunks),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
     )
 
 
-async def _counted(server: Server, who: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _counted(server: Server, who: str, call: Call, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    clock = server.client.link.clock
     server.streams[who] += 1
     try:
         yield b"retry: 2000\n\n"
+        admitted = clock.monotonic()
         async for chunk in chunks:
+            if clock.monotonic() - admitted >= _ADMITTED_SECONDS:
+                if not await _is_still_admitted(call):
+                    return
+                admitted = clock.monotonic()
             yield chunk
     finally:
         server.streams[who] -= 1
+
+
+async def _is_still_admitted(call: Call) -> bool:
+    """Whether the caller would be let in once more: their token may have been revoked, or have expired."""
+    try:
+        principal = None if call.again is None else await call.again()
+    except (Problem, DurableError):
+        return False
+    return principal is not None and principal.may(READ)
 
 
 async def _of_run(server: Server, run: RunRecord, after: int) -> AsyncIterator[bytes]:

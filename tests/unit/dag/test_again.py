@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from durable.errors import InvalidInput
-from durable_dag import ExecutionConflict
+from durable_dag import ExecutionConflict, InvalidContext
 from tests.unit.dag.support import statuses, step, world
 
 
@@ -160,3 +161,44 @@ async def test_a_retry_of_a_retry_is_shown_as_it_was(w: Any) -> None:
     shown = await w.end(execution)
     assert shown["failedSteps"] == ["bad", "worse"]
     assert w.flaky.done["bad"] == 2
+
+
+async def test_of_two_retries_at_once_only_the_one_that_is_granted_says_what_is_done_again(w: Any) -> None:
+    """A refused retry that named a step which had succeeded made it run once more."""
+    execution = await w.run(flaky("paid"), flaky("bad", "paid"))
+    id = execution["executionId"]
+
+    async def both() -> list[Any]:
+        asked = [w.engine.retry(id), w.engine.retry(id, steps=["paid"])]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    w.flaky.broken.clear()
+    granted, refused = await w.sim.inside(both())
+    assert granted is None
+    assert isinstance(refused, ExecutionConflict)
+    assert (await w.end(id))["status"] == "completed"
+    assert w.flaky.done == {"paid": 1, "bad": 2}
+
+
+async def test_a_retry_whose_process_died_in_the_middle_hinders_others_for_half_a_minute_only(w: Any) -> None:
+    execution = await w.run(flaky("bad"))
+    id = execution["executionId"]
+    await w.sim.inside(w.sim.records.put("dag.retrying", id, b"{}", expect=0, keep=30.0))
+    with pytest.raises(ExecutionConflict, match="by somebody else"):
+        await w.sim.inside(w.engine.retry(id))
+    await w.sim.advance(seconds=31)
+    w.flaky.broken.clear()
+    await w.sim.inside(w.engine.retry(id))
+    assert (await w.end(id))["status"] == "completed"
+
+
+@pytest.mark.parametrize("context", [{"word": 5}, {"bad": "forged"}])
+async def test_a_retry_may_say_nothing_in_its_context_that_a_start_may_not(w: Any, context: Any) -> None:
+    schema = {"type": "object", "properties": {"word": {"type": "string"}}}
+    execution = await w.run(flaky("bad"), inputSchema=schema, context={"word": "old"})
+    with pytest.raises(InvalidContext):
+        await w.sim.inside(w.engine.retry(execution["executionId"], context=context))
+    assert (await w.now(execution["executionId"]))["status"] == "failed"
+    w.flaky.broken.clear()
+    await w.sim.inside(w.engine.retry(execution["executionId"], context={"word": "new"}))
+    assert (await w.end(execution["executionId"]))["stepResults"]["bad"]["result"] == "new"

@@ -46,6 +46,15 @@ def test_pictures_are_as_they_were(name: str, draw: Any) -> None:
     assert draw(order()) == (GOLDEN / name).read_text()
 
 
+def test_a_name_is_cut_where_its_box_ends_however_wide_its_letters_are() -> None:
+    flow = Flow("names")
+    flow.step("narrow").set(name="n" * 30)
+    flow.step("wide").set(name="名" * 30)
+    drawn = svg(drawing_of(Plan.of(read_definition(flow.document())), {}))
+    assert f">○ {'n' * 19}…</text>" in drawn
+    assert f">○ {'名' * 9}…</text>" in drawn
+
+
 def test_a_plain_terminal_gets_plain_characters() -> None:
     assert ascii_text(order(), unicode=False).isascii()
 

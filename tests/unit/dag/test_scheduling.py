@@ -341,6 +341,13 @@ async def test_a_definition_can_come_with_the_start(w: World) -> None:
 # ── waits, maps, children ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def test_a_limit_of_a_wait_that_comes_to_no_number_fails_the_step(w: World) -> None:
+    params = {"name": "decision", "timeout": "${{ context.limit }}"}
+    execution = await w.run({"id": "ask", "action": "signal.wait", "params": params}, context={"limit": "soon"})
+    assert execution["status"] == "failed"
+    assert execution["stepResults"]["ask"]["error"] == "BadTimeout: timeout is milliseconds, not 'soon'"
+
+
 async def test_an_approval_waits_for_its_signal(w: World) -> None:
     schema = {"type": "object", "required": ["approved"]}
     params = {"name": "decision", "schema": schema, "prompt": "Ship ${{ context.n }}?"}

@@ -17,6 +17,7 @@ from durable_dag.validation import Checks, check
 from tests.unit.dag.graphs import Literals
 
 engine = Engine(js=Literals(), secrets={"TOKEN": "x"})
+TOKEN = "${{ secrets.TOKEN }}"
 
 
 async def problems(document: Any, **options: Any) -> list[tuple[str, str]]:
@@ -179,6 +180,44 @@ async def test_what_is_odd_is_told_and_accepted(document: Any, expected: list[tu
     assert await warnings(document) == expected
 
 
+@pytest.mark.parametrize(
+    ("action", "params", "at"),
+    [
+        ("workflow.run", {"workflowId": "y", "context": {"k": "${{ secrets.TOKEN }}"}}, "context/k"),
+        ("signal.wait", {"name": "${{ secrets.TOKEN }}"}, "name"),
+        ("fail", {"message": "attempt ${{ step.attempt }}"}, "message"),
+        ("map", {"items": ["${{ secrets.TOKEN }}"], "step": {"action": "noop"}}, "items/0"),
+        ("map", {"items": [1], "workflow": "y", "context": {"k": "${{ secrets.TOKEN }}"}}, "context/k"),
+    ],
+)
+async def test_what_only_an_attempt_knows_is_refused_where_there_is_none(action: str, params: Any, at: str) -> None:
+    found = await problems(flow({"id": "a", "action": action, "params": params}))
+    assert ("reference_unknown", f"/steps/0/params/{at}") in found
+
+
+async def test_what_only_an_attempt_knows_may_stand_in_what_a_map_does_and_in_webhooks() -> None:
+    inner = {"action": "http.request", "params": {"url": "http://x/${{ step.attempt }}", "auth": {"bearer": TOKEN}}}
+    document = flow({"id": "a", "action": "map", "params": {"items": [1], "step": inner}})
+    document["webhooks"] = {"onComplete": {"url": "http://x/", "secret": TOKEN}}
+    assert await problems(document) == []
+    assert await problems({**document, "output": TOKEN}) == [("reference_unknown", "/output")]
+
+
+async def test_a_misspelt_param_of_a_built_in_action_is_told() -> None:
+    (told,) = (await engine.validate(flow(http("a", methd="POST")))).warnings
+    assert (told.code, told.path) == ("unknown_field", "/steps/0/params/methd")
+    assert told.message == "nobody reads 'methd'; did you mean 'method'?"
+    assert await warnings(flow(http("a", **{"x-note": 1}))) == []
+
+
+async def test_what_was_expected_is_said_in_words() -> None:
+    wrong = flow({"id": "a", "action": "delay", "params": {"duration": "5m"}}, {"id": "b", "action": "odd"}, timeout=-3)
+    told = {one.path: one.message for one in (await engine.validate(wrong)).errors}
+    assert told["/steps/0/params/duration"] == "duration is a number, not '5m'"
+    assert told["/timeout"] == "timeout is from 1 to 3,153,600,000,000, not -3"
+    assert told["/steps/1/action"].startswith("no executor is registered for 'odd'. Known: condition, delay,")
+
+
 async def test_everything_is_told_at_once() -> None:
     document = {
         "steps": [
@@ -304,3 +343,20 @@ documents = st.dictionaries(
 async def test_no_document_makes_the_validator_stumble(document: Any) -> None:
     checked = await engine.validate(document)
     assert json.dumps([one.as_json() for one in (*checked.errors, *checked.warnings)])
+
+
+async def test_a_definition_that_is_wrong_in_a_thousand_places_is_hinted_at_in_the_first_few_only() -> None:
+    """The nearest of a thousand names, looked for a thousand times, kept everybody else waiting for ten seconds."""
+    steps = [{"id": f"{'a' * 100}{n}", "action": "noop", "dependencies": [f"{'b' * 100}{n}"]} for n in range(1000)]
+    steps[0]["dependencies"] = ["a" * 100 + "x"]
+    checked = await engine.validate(flow(*steps))
+    unknown = [one for one in checked.errors if one.code == "unknown_dependency"]
+    assert len(unknown) == 1000
+    assert "hint" in dict(unknown[0].data)
+    assert sum("hint" in dict(one.data) for one in unknown) <= 20
+
+
+async def test_names_after_the_first_few_get_no_hint() -> None:
+    steps = [{"id": f"step{n}", "action": "noop", "dependencies": [f"stepp{n}"]} for n in range(50)]
+    checked = await engine.validate(flow(*steps))
+    assert ["hint" in dict(one.data) for one in checked.errors] == [True] * 20 + [False] * 30

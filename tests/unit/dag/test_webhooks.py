@@ -174,6 +174,21 @@ async def test_an_endpoint_that_is_gone_is_asked_no_more_until_somebody_says_so(
     assert len(w.web.to("http://n/complete")) == 2
 
 
+async def test_an_endpoint_whose_url_holds_a_secret_is_asked_again_when_somebody_says_so() -> None:
+    async with world(secrets={"PLACE": "T0/B1"}) as made:
+        made.web.serve("http://n/T0/B1", 410)
+        await made.register(step("a"), webhooks={"onComplete": "http://n/${{ secrets.PLACE }}"})
+        await made.end(await made.start())
+        await made.end(await made.start())
+        await made.sim.run_until_idle()
+        assert len(made.web.to("http://n/T0/B1")) == 1
+        [dead, _] = (await made.sim.list(workflow="dag.webhook", status="failed")).runs
+        made.web.serve("http://n/T0/B1", 200)
+        await made.sim.inside(made.engine.redeliver(dead.id))
+        await made.sim.handle(dead.id).result()
+        assert len(made.web.to("http://n/T0/B1")) == 2
+
+
 async def test_large_results_are_replaced_by_where_to_read_them(w: World) -> None:
     execution = await w.run(step("a", result="x" * 30_000), webhooks=HOOKS)
     await w.sim.run_until_idle()

@@ -147,6 +147,15 @@ async def test_an_execution_is_drawn(working: Rig, form: str, media: str) -> Non
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+async def test_the_history_names_the_definition(working: Rig) -> None:
+    await working.local.value("POST", "/workflows", ETL)
+    id = await working.local.start("etl")
+    await working.local.until(id, waiting="signal")
+    events = await working.local.value("GET", f"/executions/{id}/history")
+    assert events[0]["type"] == "execution.created"
+    assert events[0]["data"]["workflowId"] == "etl"
+
+
 async def test_where_everything_goes_is_told(working: Rig) -> None:
     await working.local.value("POST", "/workflows", ETL)
     id = await working.local.start("etl")

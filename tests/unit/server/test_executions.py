@@ -361,6 +361,14 @@ async def test_many_are_cancelled_at_once(rig: Rig) -> None:
     assert codes == {ids[0]: None, other: "execution_conflict", "nobody": "execution_not_found"}
 
 
+async def test_a_filter_with_a_member_that_nobody_knows_chooses_nothing(rig: Rig) -> None:
+    id = await rig.local.start("hello")
+    answer = await rig.local("POST", "/executions/bulk/cancel", {"filter": {"workflowid": "another"}})
+    assert answer.status_code == 400
+    assert answer.json()["details"][0]["path"] == "/filter/workflowid"
+    assert (await rig.local.value("GET", f"/executions/{id}"))["status"] == "pending"
+
+
 async def test_a_bulk_verb_takes_ids_or_a_filter(rig: Rig) -> None:
     for body in ({}, {"ids": ["a"], "filter": {}}, {"filter": {"status": "odd"}}, {"ids": []}):
         assert (await rig.local("POST", "/executions/bulk/cancel", body)).status_code == 400, body

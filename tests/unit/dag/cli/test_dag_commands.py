@@ -28,9 +28,21 @@ def test_validate_says_everything_with_its_place(durable: Shell) -> None:
     result = durable("dag", "validate", "bad.json", "order.json")
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("bad.json:5:17: error: /steps/1/action: no executor is registered for 'tranform'")
-    assert "bad.json:6:6: error: /steps/1/dependencies" in result.stdout or "circle: a → b → a" in result.stdout
+    assert lines[0] == (
+        "bad.json:4:17: error: /steps/0/dependencies: steps wait for each other in a circle: a → b → a [cycle]"
+    )
+    assert lines[1].startswith(
+        "bad.json:5:17: error: /steps/1/action: no executor is registered for 'tranform'; did you"
+    )
+    assert "mean 'transform'? Known: condition, delay," in lines[1]
     assert lines[-2:] == ["bad.json: not ok: 2 errors, 1 warning", "order.json: ok"]
+
+
+def test_a_missing_choice_is_told_in_one_line_without_escapes(durable: Shell) -> None:
+    result = durable("dag", "export", "order.json")
+    assert result.exit_code == 2
+    first = result.stderr.splitlines()[0]
+    assert first == "Error: Missing option '--format'. Choose from: python, mermaid, dot, svg, json"
 
 
 def test_validate_needs_no_store_and_reads_stdin(durable: Shell, here: Path) -> None:

@@ -85,6 +85,12 @@ def test_delays_are_not_waited_for_and_javascript_runs(durable: Shell) -> None:
     assert result.stderr == "Not waited for: wait.\nThe workflow's webhooks were not sent.\n"
 
 
+def test_a_failure_with_a_member_that_nobody_reads_is_refused(durable: Shell) -> None:
+    result = durable("dag", "test", "order.json", "--mock", 'charge={"$fail": {"statuss": 503}}')
+    assert result.exit_code == 2
+    assert "$fail has name, message and status, not 'statuss'." in result.stderr
+
+
 def test_a_failed_run_is_exit_code_1(durable: Shell) -> None:
     write("fails.json", {"id": "f", "steps": [{"id": "no", "action": "fail", "params": {"message": "on purpose"}}]})
     result = durable("dag", "test", "fails.json")

@@ -301,7 +301,7 @@ async def test_a_helper_has_no_environment_no_files_and_a_session_of_its_own(
     proc = Path(f"/proc/{pid}")
     assert (proc / "environ").read_bytes() == b""
     assert os.listdir(proc / "fd") == ["0", "1", "2"]
-    assert os.readlink(proc / "fd" / "2") == "/dev/null"
+    assert os.readlink(proc / "fd" / "2").startswith("pipe:")  # nobody reads it: it tells that the host is gone
     assert os.getsid(pid) == pid
     limits = (proc / "limits").read_text()
     for name, most in (
