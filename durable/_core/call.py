@@ -9,6 +9,7 @@ from types import CodeType
 from typing import Any, Final, assert_never
 
 from durable._core.loop import WorkflowFuture, WorkflowLoop
+from durable._core.nobody import nobody
 from durable._model.entries import AttemptBegun, AttemptFailed, CallKind, NotDone, Settled
 from durable._model.ids import CallId
 
@@ -46,6 +47,11 @@ class CallFuture(WorkflowFuture[Settled | None]):
             return False
         self._given_up(self._run_call)
         return super().cancel(msg)
+
+    def let_go(self) -> None:
+        """The run leaves memory: neither it nor the task that waits here is held any longer."""
+        self._given_up = nobody
+        super().cancel()
 
 
 class Call:

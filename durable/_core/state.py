@@ -305,8 +305,13 @@ class RunState:
                 task.variables.run(_unwind, task.get_coro())
             for generator in reversed(self.loop.take_generators()):
                 contextvars.Context().run(_unwind, generator.aclose())
-        self.loop.close_for_good()
+        for call in self.calls.values():
+            if call.future is not None:
+                call.future.let_go()
+                call.future = None
         self.calls.clear()
+        self._main = None
+        self.loop.close_for_good()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
