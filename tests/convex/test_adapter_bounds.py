@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,12 @@ from typing import Any
 import pytest
 
 from durable.errors import StoreError
-from durable.store import Held, NewRun, RunId, SessionId, Want, WorkerSession
+from durable.store import Held, NewRun, RunId, SessionId, Want
 from durable_convex import ConvexStore
 from durable_convex.install import install
 from durable_testing.clock import ManualClock
 from durable_testing.conformance.bench import LANES, new_run
-from tests.convex import deployments
-from tests.convex.conftest import opened
-from tests.convex.deployments import Deployments
+from tests.convex.conftest import SESSION, opened
 from tests.convex.standin import running
 
 pytestmark = pytest.mark.slow
@@ -31,26 +29,6 @@ export { info } from "./durable";
 export const sync = mutationGeneric({ args: {}, handler: async () => null });
 export const watch = queryGeneric({ args: {}, handler: async () => null });
 """
-SESSION = WorkerSession(SessionId("s"), "s", 15.0, (("work", "1"),), ("default",))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployments]:
-    with deployments.stand_in(tmp_path_factory.mktemp("standin")) as server:
-        yield server
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def store(server: Deployments, clock: ManualClock) -> AsyncIterator[ConvexStore]:
-    store = await server.fresh(clock)
-    yield store
-    await store.close()
-    server.sweep()
 
 
 async def create(store: ConvexStore, runs: Sequence[NewRun]) -> None:

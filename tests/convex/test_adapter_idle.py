@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
-from durable.store import Held, Paced, SessionId, Store, Want, WorkerSession
+from durable.store import Held, Paced, Store, Want
 from durable_convex import ConvexStore
 from durable_testing.clock import ManualClock
 from durable_testing.conformance.bench import LANES, new_run
-from tests.convex import deployments
-from tests.convex.deployments import Deployments
+from tests.convex.conftest import SESSION
 
 pytestmark = pytest.mark.slow
-
-SESSION = WorkerSession(SessionId("s"), "s", 15.0, (("work", "1"),), ("default",))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployments]:
-    with deployments.stand_in(tmp_path_factory.mktemp("standin")) as server:
-        yield server
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def store(server: Deployments, clock: ManualClock) -> AsyncIterator[ConvexStore]:
-    store = await server.fresh(clock)
-    yield store
-    await store.close()
-    server.sweep()
 
 
 async def lease(store: Store, clock: ManualClock) -> float:
