@@ -12,11 +12,13 @@ from durable_sqlite.rows import write_waits
 
 __all__ = ["STATEMENTS", "apply_all", "apply_one", "is_plain"]
 
-# A run whose clock is ahead of store time does not stand, so that every stamp here is store time.
+# A run whose clock is ahead of store time does not stand, so that every stamp here is store time. What a commit leaves
+# as it is comes as a number that stands for it, since NULL is dear to bind (see ``given``).
 _ADVANCE: Final = (
     "UPDATE runs SET seq = given.seq + 1, position = given.position + given.entries, at = given.now, strikes = 0, "
-    "flushed_activation = coalesce(given.activation, flushed_activation), "
-    "flushed_count = coalesce(given.count, flushed_count), waits = coalesce(given.waits, runs.waits)"
+    "flushed_activation = iif(given.activation < 0, flushed_activation, given.activation), "
+    "flushed_count = iif(given.count < 0, flushed_count, given.count), "
+    "waits = iif(given.waits = 0, runs.waits, given.waits)"
 )
 _REST: Final = (
     ", status = 'waiting', owner = NULL, due_at = iif(EXISTS (SELECT 1 FROM messages WHERE messages.run = runs.key "
@@ -76,8 +78,7 @@ def is_plain(asked: Commit, now: float) -> bool:
     kind = asked.then.__class__
     return (
         (kind is Waiting or kind is Ended or (kind is Running and bool(asked.append)))
-        and not (asked.consumed or asked.dead or asked.messages or asked.children)
-        and not (asked.values or asked.emits or asked.parts)
+        and asked.alone
         and (asked.not_before is None or now >= asked.not_before)
     )
 
@@ -118,7 +119,7 @@ def _write_entries(raw: sqlite3.Connection, commits: Sequence[Commit]) -> None:
     stamps: list[tuple[Any, ...]] = []
     for asked in commits:
         if asked.append:
-            entries += [(asked.run, n, data) for n, data in enumerate(asked.append, asked.position)]
+            entries += [(asked.run, n, bytearray(data)) for n, data in enumerate(asked.append, asked.position)]
         else:
             stamps.append((asked.run, asked.epoch, asked.seq))
     written = _APPEND.write(raw, entries), _STAMP.write(raw, stamps)
@@ -134,8 +135,8 @@ def _write_ends(raw: sqlite3.Connection, commits: Sequence[Commit]) -> None:
 def _move(asked: Commit, now: float) -> tuple[Any, ...]:
     """A row for the statement of its kind."""
     then = asked.then
-    activation, count = (None, None) if asked.flushed is None else asked.flushed
-    waits = None if asked.waits is None else write_waits(asked.waits)
+    activation, count = (-1, -1) if asked.flushed is None else asked.flushed
+    waits = 0 if asked.waits is None else write_waits(asked.waits)
     row = (now, asked.run, asked.epoch, asked.seq, asked.position, len(asked.append), activation, count, waits)
     if isinstance(then, Waiting):
         return (*row, then.wake_at, then.seen)

@@ -26,6 +26,11 @@ T = TypeVar("T")
 __all__ = ["HeldHooks", "Inside", "Poisoned", "WorkflowFuture", "WorkflowLoop", "WorkflowTask"]
 
 _current_task: Final = asyncio.current_task
+# Looked up once, for each activation asks them.
+_get_running_loop: Final = events._get_running_loop
+_set_running_loop: Final = events._set_running_loop
+_get_hooks: Final = sys.get_asyncgen_hooks
+_ONE_TASK_AT_A_TIME: Final = sys.version_info >= (3, 12)  # before, each loop has a current task of its own
 _SPIN_MAX: Final = 2_000_000
 _HASH_STEP: Final = 0x9E3779B97F4A7C15  # odd, so that successive hashes of one run never collide
 _HASH_MASK: Final = 0x1FFFFFFFFFFFFFFF
@@ -328,26 +333,29 @@ class Inside:
         self._loop = loop
 
     def __enter__(self) -> None:
-        self._outer = events._get_running_loop()
-        self._task: asyncio.Task[Any] | None = None
-        if sys.version_info >= (3, 12) and self._outer is not None:  # before, each loop has a current task of its own
-            self._task = asyncio.current_task(self._outer)
-        if self._task is not None and sys.version_info >= (3, 12):
-            asyncio.tasks._leave_task(self._outer, self._task)  # type: ignore[attr-defined,arg-type,unused-ignore]
-        hooks = sys.get_asyncgen_hooks()
+        outer = self._outer = _get_running_loop()
+        self._task = _leave_task(outer) if _ONE_TASK_AT_A_TIME and outer is not None else None
+        hooks = _get_hooks()
         self._hooks = None if hooks.firstiter is _generator_begun else hooks
         if self._hooks is not None:
             sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=None)
-        events._set_running_loop(self._loop)
+        _set_running_loop(self._loop)
         self._loop._running = True
 
     def __exit__(self, *_: object) -> None:
         self._loop._running = False
-        events._set_running_loop(self._outer)
+        _set_running_loop(self._outer)
         if self._hooks is not None:
             sys.set_asyncgen_hooks(*self._hooks)
-        if self._task is not None and sys.version_info >= (3, 12):
-            asyncio.tasks._enter_task(self._outer, self._task)  # type: ignore[attr-defined,arg-type,unused-ignore]
+        if self._task is not None:
+            asyncio.tasks._enter_task(self._outer, self._task)  # type: ignore[arg-type]
+
+
+def _leave_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any] | None:
+    task = asyncio.current_task(loop)
+    if task is not None:
+        asyncio.tasks._leave_task(loop, task)
+    return task
 
 
 def _refusing(name: str, hint: str) -> Any:

@@ -210,6 +210,13 @@ class Commit:
         assert self.seq >= 0
         assert self.position >= 0
 
+    @property
+    def alone(self) -> bool:
+        """Whether it writes the run's row and journal and nothing else, as nearly all do."""
+        return not (
+            self.consumed or self.dead or self.messages or self.children or self.values or self.emits or self.parts
+        )
+
 
 class Verdict(StrEnum):
     """The store's answer to one commit."""

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 __all__ = ["run_alone", "spare_the_collector"]
 
-_YOUNG_MAX: Final = 10_000  # containers; Python's 700 is one batch of steps, none of which leaves cycles
+_YOUNG_MAX: Final = 20_000  # containers; Python's 700 is one batch of steps, none of which leaves cycles
 
 
 def spare_the_collector() -> None:
@@ -25,7 +25,7 @@ def spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG_MAX, 10, 10)
+    gc.set_threshold(_YOUNG_MAX, 20, 10)
 
 
 def run_alone(main: Coroutine[Any, Any, T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from durable.store import (
     Blocked,
@@ -25,6 +25,8 @@ from durable_testing._memory.rows import Run, lane_key
 from durable_testing._memory.state import State, created
 
 __all__ = ["commit", "hints"]
+
+_APPLIED: Final = Verdict.APPLIED  # to look up a member of an enumeration is dear
 
 
 def commit(state: State, asked: Commit, now: float) -> Committed:
@@ -91,6 +93,9 @@ def apply(state: State, run: Run, asked: Commit, now: float) -> Committed:
         run.flushed = asked.flushed
     if asked.waits is not None:
         run.waits = asked.waits
+    if then.__class__ is Running and asked.alone:
+        run.stamps.append(at)
+        return Committed(_APPLIED, at, now)
     unread = [run.consume(id) for id in asked.consumed]
     for letter in asked.dead:
         run.consume(letter.id, letter.reason)
@@ -108,7 +113,7 @@ def apply(state: State, run: Run, asked: Commit, now: float) -> Committed:
     if then.__class__ is not Running:
         move(state, run, asked, now, stands=all(unread))
     run.stamps.append(run.at)
-    return Committed(Verdict.APPLIED, run.at, now, children)
+    return Committed(_APPLIED, run.at, now, children)
 
 
 def move(state: State, run: Run, asked: Commit, now: float, *, stands: bool) -> None:
