@@ -117,6 +117,7 @@ __all__ = [
     "Parent",
     "Part",
     "Pause",
+    "Joining",
     "Paced",
     "Paused",
     "Poll",
@@ -399,6 +400,18 @@ class Upkeep(Protocol):
         Returns:
             Bytes given back; call until it is 0.
         """
+        ...
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """A store in which a poll that is asked for right behind a write joins its transaction, if that has not begun.
+
+    Workers of the same process then poll together with starts and messages (``Want.ahead``).
+    """
+
+    def work(self) -> AsyncIterator[None]:
+        """As ``changes``, for workers: not each hint at what only readers may care about, as the end of a run is."""
         ...
 
 

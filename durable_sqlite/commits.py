@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from durable.store import Closed, Commit, Committed, Released, Rewound, RunId, Running, Verdict
+from durable.store import Closed, Commit, Committed, Ended, Released, Rewound, RunId, Running, Verdict
 from durable_sqlite import creation, inbox, moves, plain
 from durable_sqlite.batches import Apart
 from durable_sqlite.rows import Row, find, write_waits
 
-__all__ = ["commit", "commit_all", "hints"]
+__all__ = ["commit", "commit_all", "hints", "is_work"]
 
 _SEVERAL: Final = 4  # plain commits are written together from so many on
 _APPEND: Final = "INSERT INTO journal (run, generation, position, at, epoch, seq, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -68,6 +68,14 @@ def hints(asked: Commit) -> bool:
     if asked.then.__class__ is not Running:
         return True
     return bool(asked.messages) or bool(asked.children) or bool(asked.emits) or bool(asked.values)
+
+
+def is_work(asked: Commit) -> bool:
+    """Whether a worker may have something to do after this commit, and not readers alone."""
+    then = asked.then
+    if then.__class__ is Running or (isinstance(then, Ended) and not then.closing):
+        return bool(asked.messages) or bool(asked.children)
+    return True
 
 
 def commit(raw: sqlite3.Connection, asked: Commit, now: float) -> Committed:

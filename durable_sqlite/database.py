@@ -14,7 +14,7 @@ from durable_sqlite import batches, files, hub, schema
 from durable_sqlite.connection import Line, Transactions
 from durable_sqlite.failures import is_weather
 from durable_sqlite.log import Log
-from durable_sqlite.together import Body, Hints, Together, Write
+from durable_sqlite.together import Body, Hints, Part, Together, Write
 from durable_sqlite.url import Target
 from durable_sqlite.watch import Watch
 
@@ -161,7 +161,7 @@ class Database:
         def alone(raw: sqlite3.Connection) -> T:
             return self.write_here(raw, body, synced=synced, hints=hints)
 
-        return await self._join(Write(body, alone, synced, hints))
+        return await self.join(Write(body, alone, synced, hints))
 
     async def write_batch(
         self,
@@ -169,12 +169,15 @@ class Database:
         apply: Callable[[sqlite3.Connection, Item, float], Answer],
         *,
         hints: bool,
+        work: bool = True,
         whole: Batch[Item, Answer] | None = None,
     ) -> list[Answer]:
         """Apply each item, in one transaction.
 
         Args:
             apply: One item.
+            hints: Whether somebody may have something to do.
+            work: Whether that may be a worker; else it is readers alone.
             whole: All of them, where there is a faster way.
 
         Raises:
@@ -191,58 +194,64 @@ class Database:
 
         def alone(raw: sqlite3.Connection) -> list[Answer]:
             try:
-                return self.write_here(raw, at_once, hints=hints)
+                return self.write_here(raw, at_once, hints=hints, work=work)
             except Exception as error:
                 if len(items) == 1 or isinstance(error, StoreError) or is_weather(error):
                     raise
-            answers, first = self.write_here(raw, each, hints=hints)
+            answers, first = self.write_here(raw, each, hints=hints, work=work)
             if first is not None:
                 raise first
             return answers
 
-        return await self._join(Write(at_once, alone, True, hints))
+        return await self.join(Write(at_once, alone, True, hints, work))
 
-    async def _join(self, write: Write[T]) -> T:
+    async def join(self, write: Write[T]) -> T:
         """Have it carried out, in the same transaction as others that wait by then."""
         line = self._line(self._writer)
         self._together.add(write)
         return await line.run(lambda raw: self._together.carry_out(raw, write))
 
-    def write_here(self, raw: sqlite3.Connection, body: Body[T], *, synced: bool = True, hints: Hints = False) -> T:
+    def write_here(
+        self,
+        raw: sqlite3.Connection,
+        body: Body[T],
+        *,
+        synced: bool = True,
+        hints: Hints = False,
+        work: bool = True,
+    ) -> T:
         """The same as ``write``, for a function that runs in the writing line's thread already."""
         result: T
-        (result,) = self._transaction(raw, [(body, hints)], synced)
+        (result,) = self._transaction(raw, [(body, hints, work)], synced)
         return result
 
-    def _transaction(
-        self, raw: sqlite3.Connection, parts: Sequence[tuple[Body[Any], Hints]], synced: bool
-    ) -> list[Any]:
+    def _transaction(self, raw: sqlite3.Connection, parts: Sequence[Part], synced: bool) -> list[Any]:
         """Several bodies, one after the other, in one transaction."""
 
-        def whole(raw: sqlite3.Connection) -> tuple[list[Any], int | None]:
+        def whole(raw: sqlite3.Connection) -> tuple[list[Any], int | None, bool]:
             results: list[Any] = []
-            hinted = False
-            for body, hints in parts:
+            hinted = worked = False
+            for body, hints, work in parts:
                 changes = raw.total_changes
                 # Store time is read while the write lock is held: later transactions have later times, whoever writes.
                 results.append(body(raw, float(self._clock.now())))
                 if raw.total_changes != changes and (hints() if callable(hints) else hints):
-                    hinted = True
+                    hinted, worked = True, worked or work
             if not hinted:
-                return results, None
+                return results, None, False
             (tide,) = raw.execute(_RAISE_TIDE).fetchone()
-            return results, tide
+            return results, tide, worked
 
         watch = self._watch
         if watch is not None:
             watch.writing = True
         try:
-            results, tide = self._writes.write(raw, whole, synced=synced)
+            results, tide, worked = self._writes.write(raw, whole, synced=synced)
         finally:
             if watch is not None:
                 watch.wrote()
         if tide is not None:
-            self._give(tide)
+            self._give(tide, worked)
         if self._log is not None:
             self._log.look(raw)
         return results
@@ -288,10 +297,10 @@ class Database:
         (level,) = self._reads.patiently(lambda: raw.execute("SELECT level FROM tide").fetchone())
         self._version = version
         if self.hub.rise(level):
-            self._give(None)
+            self._give(None, work=True)
 
-    def _give(self, tide: int | None) -> None:
+    def _give(self, tide: int | None, work: bool) -> None:
         if self._watch is not None:
             self._watch.stir()
         if self.hub is not None:
-            self.hub.give(tide)
+            self.hub.give(tide, work=work)

@@ -22,9 +22,11 @@ class Listener(AsyncIterator[None]):
 
     Args:
         watch: Called in the listener's loop before it waits, to have other processes' writes looked for.
+        work_only: Hints of this process at what nobody but readers may care about pass it by.
     """
 
-    def __init__(self, watch: Callable[[], None]) -> None:
+    def __init__(self, watch: Callable[[], None], *, work_only: bool = False) -> None:
+        self.work_only = work_only
         self._lock = threading.Lock()
         self._watch = watch
         self._hinted = False
@@ -83,6 +85,7 @@ class Hub:
 
     Attributes:
         idle: Sessions' last polls, where these changed nothing and so were not written down.
+        glanced_at: When a poll of this process last looked for dead sessions, too; monotonic seconds.
         tide: The level of the table ``tide`` up to which listeners of this process were hinted by its own writes.
     """
 
@@ -93,6 +96,7 @@ class Hub:
         self.locks = SessionLocks(directory)
         self.idle: dict[SessionId, Idle] = {}
         self.tide = -1
+        self.glanced_at: float | None = None
         self.stores = 0
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._probed_at: float | None = None
@@ -101,14 +105,15 @@ class Hub:
         with self.lock:
             self._listeners.add(listener)
 
-    def give(self, tide: int | None = None) -> None:
-        """Hint everybody here; ``tide`` is the level that this process's own write has reached."""
+    def give(self, tide: int | None = None, *, work: bool = True) -> None:
+        """Hint everybody here, or readers alone; ``tide`` is the level that this process's own write has reached."""
         with self.lock:
             if tide is not None and tide > self.tide:
                 self.tide = tide
             listeners = list(self._listeners)
         for listener in listeners:
-            listener.hint()
+            if work or not listener.work_only:
+                listener.hint()
 
     def rise(self, tide: int) -> bool:
         """Whether the tide that was read is above what was known here; it is known from now on."""
@@ -149,6 +154,10 @@ class Hub:
     def lives_here(self, session: SessionId) -> bool:
         with self.lock:
             return session in self.locks
+
+    def has_glanced(self, monotonic: float, seconds: float) -> bool:
+        """Whether a poll of this process has glanced within so many seconds."""
+        return self.glanced_at is not None and 0 <= monotonic - self.glanced_at < seconds
 
     def may_probe(self, monotonic: float, pause_seconds: float) -> bool:
         """Whether it is time to look for dead sessions again; if so, it is not for a while."""

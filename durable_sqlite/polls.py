@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 from typing import Final
 
 from durable.clock import Clock
@@ -12,10 +13,12 @@ from durable_sqlite import claims, locks, sessions
 from durable_sqlite.database import Database
 from durable_sqlite.hub import Hub
 from durable_sqlite.sessions import Idle
+from durable_sqlite.together import Write
 
 __all__ = ["poll"]
 
 _PROBE_SECONDS: Final = 1.0
+_GLANCE_SECONDS: Final = 1.5  # polls that join others look for nobody's death: there must be others now and then
 
 
 async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSession, want: Want) -> Poll:
@@ -24,6 +27,7 @@ async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSessio
 
     def glance(raw: sqlite3.Connection) -> tuple[Poll | None, list[SessionId]]:
         now = float(clock.now())
+        hub.glanced_at = clock.monotonic()
         if hub.hold(session.id) and hub.directory is not None:
             locks.sweep(hub.directory, database.read_here(raw, lambda raw: sessions.in_doubt(raw, now)))
         answer, living = database.read_here(raw, lambda raw: claims.glance(raw, session, want, hub.idle, now))
@@ -41,10 +45,39 @@ async def poll(database: Database, hub: Hub, clock: Clock, session: WorkerSessio
         answer, dead = glance(raw)
         return write(raw) if answer is None else answer
 
+    if want.ahead and hub.lives_here(session.id) and hub.has_glanced(clock.monotonic(), _GLANCE_SECONDS):
+        return await _joined(database, hub, session, want)
     if not database.is_writing:  # nothing to wait for in that line, and one hop is shorter than two
         return await database.run_writer(both)
     answer, dead = await database.run_reader(glance)
     return await database.run_writer(write) if answer is None else answer
+
+
+async def _joined(database: Database, hub: Hub, session: WorkerSession, want: Want) -> Poll:
+    """In the transaction of what was asked for just before, as a rule: no glance, which would see nothing of it.
+
+    Nobody is proven dead here; a poll that follows no write looks for that.
+    """
+    news, joined, level = False, True, 0
+
+    def body(raw: sqlite3.Connection, now: float) -> tuple[Poll, set[SessionId]]:
+        nonlocal news, level
+        (level,) = raw.execute("SELECT level FROM tide").fetchone()
+        answer, gone, news = claims.poll(raw, session, want, hub.idle, (), now)
+        return answer, gone
+
+    def alone(raw: sqlite3.Connection) -> tuple[Poll, set[SessionId]]:
+        nonlocal joined
+        joined = False
+        return database.write_here(raw, body, synced=False, hints=lambda: news)
+
+    def after(polled: tuple[Poll, set[SessionId]]) -> None:
+        for one in (session.id, *polled[1]):
+            hub.forget_idle(one)
+
+    answer, _ = await database.join(Write(body, alone, False, lambda: True, after=after))
+    # What was joined has raised the tide by one. If it is no higher, every hint until now was of what the poll saw.
+    return replace(answer, fresh=hub.tide <= level + joined)
 
 
 def _proven_dead(hub: Hub, clock: Clock, living: list[SessionId]) -> list[SessionId]:

@@ -104,7 +104,12 @@ class SqliteStore:
         return twin
 
     def changes(self) -> AsyncIterator[None]:
-        listener = Listener(self._watch)
+        return self._listen(Listener(self._watch))
+
+    def work(self) -> AsyncIterator[None]:
+        return self._listen(Listener(self._watch, work_only=True))
+
+    def _listen(self, listener: Listener) -> Listener:
         if self._closed:
             listener.close()
             return listener
@@ -172,7 +177,10 @@ class SqliteStore:
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
         hints = any(map(_commits.hints, commits))
-        return await self._database.write_batch(commits, _commits.commit, hints=hints, whole=_commits.commit_all)
+        work = hints and any(map(_commits.is_work, commits))
+        return await self._database.write_batch(
+            commits, _commits.commit, hints=hints, work=work, whole=_commits.commit_all
+        )
 
     async def send(self, messages: Sequence[Message]) -> Sequence[Sent]:
         return await self._database.write_batch(messages, inbox.send, hints=True)

@@ -14,12 +14,13 @@ from typing import Any, Final, Generic, TypeVar, cast, final
 from durable.errors import OutcomeUnknown
 from durable_sqlite.failures import is_busy
 
-__all__ = ["Body", "Hints", "Together", "Write"]
+__all__ = ["Body", "Hints", "Part", "Together", "Write"]
 
 T = TypeVar("T")
 Body = Callable[[sqlite3.Connection, float], T]
 Hints = bool | Callable[[], bool]
-Transaction = Callable[[sqlite3.Connection, Sequence[tuple[Body[Any], Hints]], bool], list[Any]]
+Part = tuple[Body[Any], Hints, bool]
+Transaction = Callable[[sqlite3.Connection, Sequence[Part], bool], list[Any]]
 
 _WRITES_MAX: Final = 64  # so that other processes get their turn
 
@@ -33,21 +34,35 @@ class Write(Generic[T]):
         alone: The same in a transaction of its own, with whatever is to be done when the body fails.
         synced: Whether a power loss may not undo it.
         hints: Whether somebody may have something to do if anything was changed; asked after the body.
+        work: Whether workers may be those who have something to do, and not readers alone.
+        after: Called with the result once it is written, before anything else is done in the line.
     """
 
-    __slots__ = ("_error", "_result", "alone", "body", "carried_out", "hints", "synced")
+    __slots__ = ("_after", "_error", "_result", "alone", "body", "carried_out", "hints", "synced", "work")
 
-    def __init__(self, body: Body[T], alone: Callable[[sqlite3.Connection], T], synced: bool, hints: Hints) -> None:
+    def __init__(
+        self,
+        body: Body[T],
+        alone: Callable[[sqlite3.Connection], T],
+        synced: bool,
+        hints: Hints,
+        work: bool = True,
+        after: Callable[[T], None] | None = None,
+    ) -> None:
         self.body = body
         self.alone = alone
         self.synced = synced
         self.hints = hints
+        self.work = work
         self.carried_out = False
+        self._after = after
         self._error: BaseException | None = None
         self._result: T | None = None
 
     def succeed(self, result: T) -> None:
         """It is written."""
+        if self._after is not None:
+            self._after(result)
         self._result = result
         self.carried_out = True
 
@@ -93,7 +108,7 @@ class Together:
     def _all(self, raw: sqlite3.Connection, writes: Sequence[Write[Any]]) -> None:
         try:
             synced = any(write.synced for write in writes)
-            results = self._transaction(raw, [(write.body, write.hints) for write in writes], synced)
+            results = self._transaction(raw, [(write.body, write.hints, write.work) for write in writes], synced)
         except Exception as error:
             for write in writes:
                 if is_busy(error) or isinstance(error, OutcomeUnknown):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar, final
 
 from durable._author.registry import Registry
+from durable._engine.ahead import Company
 from durable._engine.gathering import Gathering
 from durable._engine.wakeups import Changes
 from durable._engine.watching import RunWatch
@@ -16,7 +17,7 @@ from durable._model.runs import Created, Creation, NewRun
 from durable.clock import Clock
 from durable.codec import Codec
 from durable.errors import DurableError
-from durable.store import Store
+from durable.store import Joining, Store
 
 T = TypeVar("T")
 
@@ -31,6 +32,9 @@ class Link:
 
     Attributes:
         registry: Workflows known in this process, for starts by name and for result types.
+        changes: Hints for readers.
+        work: Hints for workers.
+        company: This process's workers, whose polls go along with starts and messages.
     """
 
     def __init__(self, store: Store, codec: Codec, clock: Clock) -> None:
@@ -38,12 +42,14 @@ class Link:
         self.codec = codec
         self.clock = clock
         self.registry = Registry()
-        self.changes = Changes(store, clock)
+        self.changes = Changes(store, clock, lambda: self.store.changes())
+        self.work = Changes(store, clock, store.work) if isinstance(store, Joining) else self.changes
         self.weather = Weather(clock)
         self.watch = RunWatch(store, clock, self.changes, self.weather)
         weather = self.weather
-        self._creates = Gathering(lambda news: self.store.create(news), _run_bytes, weather, clock, _ATTEMPTS)
-        self._sends = Gathering(lambda messages: self.store.send(messages), _message_bytes, weather, clock, _ATTEMPTS)
+        self.company = Company(store)
+        self._creates = Gathering(self._create_all, _run_bytes, weather, clock, _ATTEMPTS)
+        self._sends = Gathering(self._send_all, _message_bytes, weather, clock, _ATTEMPTS)
         self._controls = Gathering(lambda verbs: self.store.control(verbs), _control_bytes, weather, clock, _ATTEMPTS)
         self._opened = False
         self._closed = False
@@ -61,7 +67,8 @@ class Link:
             self._opened = False
             await self.store.close()
             raise
-        self.changes.start()
+        for hints in dict.fromkeys((self.changes, self.work)):
+            hints.start()
 
     async def close(self) -> None:
         """Let go of the store, once."""
@@ -70,7 +77,8 @@ class Link:
             for calls in (self._creates, self._sends, self._controls):
                 await calls.close()
             await self.watch.stop()
-            await self.changes.stop()
+            for hints in dict.fromkeys((self.changes, self.work)):
+                await hints.stop()
             await self.store.close()
 
     async def create(self, new: NewRun) -> Created:
@@ -111,6 +119,12 @@ class Link:
         """
         self._require_open()
         return await self.weather.through(call, attempts=_ATTEMPTS)
+
+    def _create_all(self, news: Sequence[NewRun]) -> Awaitable[Sequence[Created]]:
+        return self.company.take_along(self.store.create(news))
+
+    def _send_all(self, messages: Sequence[Message]) -> Awaitable[Sequence[Sent]]:
+        return self.company.take_along(self.store.send(messages))
 
     def _require_open(self) -> None:
         if not self._opened or self._closed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Final, final
 
 from durable._engine.pace import rhythm_of
@@ -17,10 +18,15 @@ _WAITERS_MIN: Final = 64
 
 @final
 class Changes:
-    """One listener on ``store.changes()`` for a client; any number may wait."""
+    """One listener on a store for a client; any number may wait.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    Args:
+        hints: Begins to listen.
+    """
+
+    def __init__(self, store: Store, clock: Clock, hints: Callable[[], AsyncIterator[None]]) -> None:
         self._store = store
+        self._hints = hints
         self._clock = clock
         self._waiters: dict[asyncio.Future[None], None] = {}  # woken in the order in which they came
         self._swept_at = _WAITERS_MIN
@@ -71,5 +77,5 @@ class Changes:
             change.cancel()
 
     async def _listen(self) -> None:
-        async for _ in self._store.changes():
+        async for _ in self._hints():
             self.notify()

@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, final
 
@@ -17,6 +17,7 @@ from durable._author.logs import logger
 from durable._author.registry import Registry
 from durable._core.state import RunState
 from durable._engine import closer, rewinder
+from durable._engine.ahead import Ahead, Asked
 from durable._engine.cache import Cache
 from durable._engine.client import Client
 from durable._engine.committer import Committer
@@ -127,6 +128,7 @@ class Worker:
         self._ticked = 0.0
         self._polls = 0
         self._lonely_waiting: Claim | None = None
+        self._ahead = Ahead(self._want_along, self._ask, self._link.clock)
         client.register(self.registry)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -247,6 +249,7 @@ class Worker:
         )
         self._heartbeat.start()
         self._link.watch.tend(self._held)
+        self._link.company.workers[self._ahead] = None
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._committer.run(), name="durable-committer"),
@@ -263,6 +266,7 @@ class Worker:
             return
         self._started = False
         self._stopping.set()
+        self._link.company.workers.pop(self._ahead, None)
         try:
             await self._drain()
         finally:
@@ -272,6 +276,7 @@ class Worker:
             for runner in list(self._held.values()):
                 runner.drop()
             self._link.watch.untend(self._held)
+            self._ahead.close()
             self._cache.clear()
             self._executor.close()
             await self._heartbeat.stop()
@@ -309,48 +314,66 @@ class Worker:
                 await self._link.clock.sleep(1.0)
 
     async def _poll_until_asked(self) -> None:
-        changes = self._link.changes
+        changes, ahead = self._link.work, self._ahead
+        asked: Asked | None = None
         while not self._stopping.is_set():
-            change = changes.future()
-            want = self._want()
-            asked_at, began = self._link.clock.since_boot(), self._teller.moment()
+            if asked is None:
+                change = changes.future()
+                asked = Asked(self._want(), self._ask, self._link.clock)
+            want, began = asked.want, self._teller.moment()
             named = {held.run: held.epoch for held in want.held}
-            poll = await self._weather.through(lambda want=want: self._link.store.poll(self._session, want))  # type: ignore[misc]
-            self._lease.renewed(asked_at)
+            poll = await self._weather.through(asked.answer)
+            if poll.fresh:
+                change.cancel()
+                change = changes.future()
+            self._lease.renewed(asked.at)
             self._time.heard(poll.now)
             self._teller.polled(len(poll.claims), len(poll.lost), began)
             self._pace.polled(want, poll)
             self._reconcile(poll, named)
+            asked = None
             if (len(poll.claims) >= max(want.limit, 1) and self._free() > 0) or more_unread(poll, self._held):
                 change.cancel()
                 continue
-            await self._rest(change, poll)
+            await self._rest(change, ahead.rest(), poll)
+            asked = ahead.wake()
+            if asked is None:
+                change.cancel()
 
-    async def _rest(self, change: asyncio.Future[None], poll: Poll) -> None:
-        """Until a hint, the next due time, room for more, or the time to look anyway. ``_stop`` cancels it."""
+    async def _rest(self, change: asyncio.Future[None], taken: asyncio.Future[Asked], poll: Poll) -> None:
+        """Until a hint, the next due time, room for more, the time to look anyway, or it is taken along. ``_stop``
+        cancels it.
+        """
         seconds = self._pace.rest_seconds()
         due, free = math.inf, self._free()
         if poll.next_due_at is not None and free > 0:
             due = max(poll.next_due_at - self._time.now(), 0.0) + defaults.LATE_SECONDS
         self._room.clear()
-        waits: list[asyncio.Future[Any]] = [change, asyncio.ensure_future(self._link.clock.pause(seconds, due))]
+        pause = asyncio.ensure_future(self._link.clock.pause(seconds, due))
+        waits: list[asyncio.Future[Any]] = [change, taken, pause]
         if free == 0 or (poll.next_due_at is not None and poll.next_due_at <= poll.now):
             waits.append(asyncio.ensure_future(self._room.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
+            for wait in waits[2:]:
                 wait.cancel()
 
-    def _want(self) -> Want:
+    def _ask(self, want: Want) -> Coroutine[Any, Any, Poll]:
+        return self._link.store.poll(self._session, want)
+
+    def _want_along(self) -> Want | None:
+        return self._want(ahead=True) if self._free() > 0 else None
+
+    def _want(self, *, ahead: bool = False) -> Want:
         self._polls += 1
         held = tuple(Held(runner.id, runner.epoch, runner.seen) for runner in self._held.values())
         waiting = self._lonely_waiting
         if waiting is not None:
             held = (*held, Held(waiting.run.id, waiting.run.epoch, waiting.messages[-1].seq if waiting.messages else 0))
         lanes = self._demand.lanes(self._names())
-        idle = self._pace.idle_lease_seconds
-        return Want(f"{self._session.id}/{self._polls}", lanes, self._free(), held, idle_lease_seconds=idle)
+        idle, poll_id = self._pace.idle_lease_seconds, f"{self._session.id}/{self._polls}"
+        return Want(poll_id, lanes, self._free(), held, idle_lease_seconds=idle, ahead=ahead)
 
     def _names(self) -> Iterator[str]:
         return (runner.workflow.name for runner in self._held.values())

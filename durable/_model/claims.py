@@ -58,6 +58,8 @@ class Want:
         lonely_after: Claims without progress before a run is claimed lonely.
         idle_lease_seconds: How long the lease may run instead, if the session holds nothing after this poll: it keeps
             nobody waiting then, and is only a sign of life. A store may leave it at ``lease_seconds``.
+        ahead: It follows a write of the same process that may give this worker something to do, and is best answered
+            in the same transaction.
     """
 
     poll_id: str
@@ -67,6 +69,7 @@ class Want:
     crash_budget: int = CRASH_BUDGET
     lonely_after: int = LONELY_AFTER
     idle_lease_seconds: float | None = None
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Poll:
         lost: Held runs that this session does not own (any more) at that epoch.
         next_due_at: The earliest instant at which something in these lanes becomes claimable; None if nothing will
             by itself. Not after now if more is claimable already than was asked for.
+        fresh: Every hint that was given in this process until now was of something that this poll has seen.
     """
 
     now: float
@@ -107,6 +111,7 @@ class Poll:
     messages: tuple[InboxMessage, ...] = ()
     lost: tuple[RunId, ...] = ()
     next_due_at: float | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,16 @@ class Claiming(Bench):
         claimed = [grip.run for some in claims for grip in some]
         assert len(claimed) == len(set(claimed)) == 20
 
+    async def test_a_poll_that_follows_a_start_closely_finds_the_run_at_once_or_the_next_one_does(self) -> None:
+        worker = self.worker()
+        await worker.poll()
+        claims: list[str] = []
+        for n in range(5):
+            _, poll = await asyncio.gather(self.store.create([new_run(f"r{n}")]), worker.poll(ahead=True))
+            claims += [claim.run.id for claim in (*poll.claims, *(await worker.poll()).claims)]
+        assert claims == [f"r{n}" for n in range(5)]
+        assert [(await self.row(f"r{n}")).epoch for n in range(5)] == [1] * 5
+
     async def test_limit_bounds_new_claims(self) -> None:
         await self.store.create([new_run(f"r{n}") for n in range(5)])
         worker = self.worker()

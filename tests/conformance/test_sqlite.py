@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from durable.store import Poll, Want, WorkerSession
 from durable_sqlite import SqliteStore
 from durable_testing.clock import ManualClock
 from durable_testing.conformance import RepeatContract, ScheduleContract, StoreContract
@@ -30,6 +32,30 @@ class Files:
 
 
 class TestSqliteStore(Files, StoreContract):
+    pass
+
+
+class Hasty(Files):
+    """Every poll is one that follows a write closely, and joins its transaction where it can."""
+
+    options = "?durability=relaxed"
+
+    async def make_store(self, clock: ManualClock) -> SqliteStore:
+        store = await super().make_store(clock)
+        poll = store.poll
+
+        async def hasty(session: WorkerSession, want: Want) -> Poll:
+            return await poll(session, replace(want, ahead=True))
+
+        store.poll = hasty  # type: ignore[method-assign]
+        return store
+
+
+class TestPollsThatJoin(Hasty, StoreContract):
+    pass
+
+
+class TestSchedulesOfPollsThatJoin(Hasty, ScheduleContract):
     pass
 
 

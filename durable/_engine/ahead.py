@@ -1,0 +1,112 @@
+"""Polls that go along with a write of the same process, in its transaction: a run is claimed as it is created."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, final
+
+from durable._model.claims import Poll, Want
+from durable.clock import Clock
+from durable.store import Joining, Store
+
+T = TypeVar("T")
+
+__all__ = ["Ahead", "Asked", "Company"]
+
+Ask = Callable[[Want], Coroutine[Any, Any, Poll]]
+
+
+@final
+class Asked:
+    """One poll.
+
+    Args:
+        ask: The store.
+        early: Ask now, in a task of its own, rather than when the answer is wanted.
+
+    Attributes:
+        at: When it was asked for, in seconds since boot: the lease is counted from here.
+    """
+
+    def __init__(self, want: Want, ask: Ask, clock: Clock, *, early: bool = False) -> None:
+        self.want = want
+        self.at = clock.since_boot()
+        self._ask = ask
+        self._early = asyncio.get_running_loop().create_task(ask(want)) if early else None
+
+    def answer(self) -> Awaitable[Poll]:
+        """The answer; at the second call, after an error, the same is asked again."""
+        early, self._early = self._early, None
+        return self._ask(self.want) if early is None else early
+
+    def cancel(self) -> None:
+        """Nobody wants the answer."""
+        if self._early is not None:
+            self._early.cancel()
+
+
+@final
+class Ahead:
+    """A worker that rests between two polls, and may be taken along.
+
+    Args:
+        want: What it would ask for now; None if it has no room.
+        ask: The store.
+    """
+
+    def __init__(self, want: Callable[[], Want | None], ask: Ask, clock: Clock) -> None:
+        self._want = want
+        self._ask = ask
+        self._clock = clock
+        self._resting: asyncio.Future[Asked] | None = None
+        self._missed = False
+
+    def rest(self) -> asyncio.Future[Asked]:
+        """Done if it is taken along, at once if it would have been while it polled."""
+        self._resting = asyncio.get_running_loop().create_future()
+        if self._missed:
+            self.go()
+        return self._resting
+
+    def wake(self) -> Asked | None:
+        """It rests no more; its poll, if it was taken along meanwhile."""
+        resting, self._resting = self._resting, None
+        return resting.result() if resting is not None and resting.done() else None
+
+    def close(self) -> None:
+        """The worker stops."""
+        asked = self.wake()
+        if asked is not None:
+            asked.cancel()
+
+    def go(self) -> None:
+        """Ask for a poll here and now, if it has room; when it rests again, if it does not rest."""
+        resting = self._resting
+        self._missed = resting is None
+        if resting is not None and not resting.done():
+            want = self._want()
+            if want is not None:
+                resting.set_result(Asked(want, self._ask, self._clock, early=True))
+
+
+@final
+class Company:
+    """The workers of one client.
+
+    Attributes:
+        workers: Those that have started.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.workers: dict[Ahead, None] = {}
+        self._joins = isinstance(store, Joining)
+
+    async def take_along(self, write: Coroutine[Any, Any, T]) -> T:
+        """Carry out a write that may give them something to do, with their polls close behind it."""
+        if not (self._joins and self.workers):
+            return await write
+        writing = asyncio.get_running_loop().create_task(write)
+        for worker in list(self.workers):
+            worker.go()  # its task begins right after the write's: nothing comes in between
+        return await writing
