@@ -5,7 +5,11 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+from sqlite_child import LANES, new_run, session
+
 from durable.clock import SystemClock
+from durable.store import Commit, Emit, Ended, Message, MessageId, MessageKind, RunId, Running, RunStatus, Waiting, Want
 from durable_sqlite import SqliteStore
 
 FOREVER_SECONDS = 600.0
@@ -96,4 +100,36 @@ async def test_an_idle_store_asks_the_database_seldom(path: Path) -> None:
     assert 1 <= asked <= 6
     listening.cancel()
     await asyncio.wait([listening])
+    await store.close()
+
+
+COMPLETED = RunStatus.COMPLETED
+TOLD = Message(RunId("other"), MessageId("m"), MessageKind.SIGNAL, "go", b"", 1)
+
+
+@pytest.mark.parametrize(
+    ("says", "work"),
+    [
+        pytest.param({"then": Ended(COMPLETED, b"1")}, False, id="an end"),
+        pytest.param({"then": Running(), "emits": (Emit("s", b"1"),)}, False, id="an item of a stream"),
+        pytest.param({"then": Ended(COMPLETED, b"1", closing=True)}, True, id="an end with children to be closed"),
+        pytest.param({"then": Ended(COMPLETED, b"1"), "messages": (TOLD,)}, True, id="an end that somebody is told of"),
+        pytest.param({"then": Waiting(1.0, 0)}, True, id="a wait, which may be over first"),
+        pytest.param({"then": Running(), "children": (new_run("child"),)}, True, id="a child"),
+    ],
+)
+async def test_workers_are_hinted_at_what_may_give_them_work(path: Path, says: dict[str, Any], work: bool) -> None:
+    store = SqliteStore(f"sqlite:///{path}")
+    await store.open()
+    await store.create([new_run("r"), new_run("other")])
+    (claim, _) = (await store.poll(session("w"), Want("p", LANES, 2))).claims
+    readers, workers = store.changes(), store.work()
+    await store.commit([Commit(claim.run.id, claim.run.epoch, 0, 0, **says)])
+    await hinted(readers)
+    if work:
+        await hinted(workers)
+    else:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await anext(workers)
     await store.close()
