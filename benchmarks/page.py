@@ -116,16 +116,22 @@ WHERE: Final = (
     "- **A step on the memory store** calls about a hundred Python functions, a quarter of them asyncio's own: a "
     "task for the attempt, a future for the call, four turns of two loops. That is the processor's limit for one "
     "thread of one process; `tests/counts` holds the number. Several worker processes on one file share the work.",
-    "- **On SQLite with many in flight** the writing thread adds 15 to 20 microseconds a step, and it does not "
+    "- **On SQLite with many in flight** the writing thread adds some 15 microseconds a step, and it does not "
     "run beside the loop's: both need the interpreter's lock, and all runs wait for the same transaction. Two "
     "transactions on their way at once, and a shorter switch interval, were tried and gained nothing.",
     "- **One run alone** waits, for each step, for the hop to the thread and back (some 90 microseconds, in bare "
     "Python some 60), for SQL (40), for the loop's turns (90), and for a commit that writes three pages of the "
     "log where the bare one writes one. Committing on the loop's own thread would save the hop, and stop the "
     "whole loop for every sync: not done.",
-    "- **A run of one step** is four transactions: it is created, claimed, its step's outcome is committed before"
-    " the code sees it, and it ends.",
-    "- [Decision 25](adr/0025-where-a-steps-time-goes.md) has what was tried, with figures.",
+    "- **A run of one step** is three transactions: it is created and claimed by one, its step's outcome is committed "
+    "before the code sees it, and it ends. Two of them lie between *started* and the result, each with a hop, and "
+    "the end writes nine pages of the log. With a claim of its own it was four.",
+    "- **1,000 timers** are set within a quarter of a second, in which the runs are taken up for the first time, and "
+    "are due within a quarter of a second: a claim, two commits of which one is before the step, and an end for "
+    "each. What is late is the queue for the one thread.",
+    "- [Decisions 25](adr/0025-where-a-steps-time-goes.md) and [26](adr/0026-polls-go-along-with-starts.md) have what "
+    "was tried, with figures. *The parts of a step*, above, are the profile: what the store alone leaves of the bare "
+    "rate, and the engine alone, bounds what both together can reach.",
 )
 
 OTHERS: Final = (

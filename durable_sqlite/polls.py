@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from durable.clock import Clock
@@ -59,11 +61,13 @@ async def _joined(database: Database, hub: Hub, session: WorkerSession, want: Wa
     Nobody is proven dead here; a poll that follows no write looks for that.
     """
     news, joined, level = False, True, 0
+    changes_since: Callable[[], int] = int
 
     def body(raw: sqlite3.Connection, now: float) -> tuple[Poll, set[SessionId]]:
-        nonlocal news, level
+        nonlocal news, level, changes_since
         (level,) = raw.execute("SELECT level FROM tide").fetchone()
         answer, gone, news = claims.poll(raw, session, want, hub.idle, (), now)
+        changes_since = partial(_changes_since, raw, raw.total_changes)
         return answer, gone
 
     def alone(raw: sqlite3.Connection) -> tuple[Poll, set[SessionId]]:
@@ -71,13 +75,21 @@ async def _joined(database: Database, hub: Hub, session: WorkerSession, want: Wa
         joined = False
         return database.write_here(raw, body, synced=False, hints=lambda: news)
 
+    later = False
+
     def after(polled: tuple[Poll, set[SessionId]]) -> None:
+        nonlocal later
+        later = changes_since() > 1  # besides the tide itself: what was written behind the poll it has not seen
         for one in (session.id, *polled[1]):
             hub.forget_idle(one)
 
     answer, _ = await database.join(Write(body, alone, False, lambda: True, after=after))
     # What was joined has raised the tide by one. If it is no higher, every hint until now was of what the poll saw.
-    return replace(answer, fresh=hub.tide <= level + joined)
+    return replace(answer, fresh=not later and hub.tide <= level + joined)
+
+
+def _changes_since(raw: sqlite3.Connection, seen: int) -> int:
+    return raw.total_changes - seen
 
 
 def _proven_dead(hub: Hub, clock: Clock, living: list[SessionId]) -> list[SessionId]:

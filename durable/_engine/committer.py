@@ -77,13 +77,13 @@ class Committer:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._wake.wait()
+            await self._wake.wait()  # what was ready by then is done by now, and joins this transaction
             self._wake.clear()
             while self._dirty:
-                await self._clock.sleep(0)  # what is ready to finish now joins this transaction
                 batch = self._collect()
                 if batch:
                     await self._write(batch)
+                    await self._clock.sleep(0)  # what is ready to finish now joins the next one
 
     def _collect(self) -> list[tuple[Writer, Commit]]:
         batch: list[tuple[Writer, Commit]] = []

@@ -183,6 +183,13 @@ class Commits(Bench):
         self.clock.advance(1e9)
         assert await self.worker("w2").claim() == []
 
+    async def test_waiting_with_more_to_say_while_a_later_message_is_unread_is_due_at_once(self) -> None:
+        grip = await self.grip()
+        await self.send("m")
+        self.clock.advance(1)
+        await grip.commit(b"e", values=(("key", b"value"),), then=Waiting(None, 0))
+        assert (await self.row()).due_at == self.clock.now()
+
     async def test_waiting_while_a_later_message_is_unread_is_due_at_once(self) -> None:
         for wake_in in (None, 1000.0):
             await self.create(replace=str(wake_in))

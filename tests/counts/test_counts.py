@@ -75,7 +75,7 @@ async def _called(client: Client, of: Any, steps: int, runs: int = 1) -> float:
 @pytest.mark.parametrize(
     ("of", "runs", "ceiling"),
     [
-        pytest.param(chain, 1, 168, id="one run, a step after the other"),
+        pytest.param(chain, 1, 146, id="one run, a step after the other"),
         pytest.param(chain, 64, 108, id="64 runs at once"),
         pytest.param(fan, 1, 109, id="one run, all steps at once"),
     ],

@@ -84,6 +84,18 @@ async def test_what_another_process_has_written_since_is_not_taken_for_seen(
     assert held.count("COMMIT") == 1
 
 
+async def test_what_is_written_behind_it_in_its_transaction_is_not_taken_for_seen(store: SqliteStore) -> None:
+    """A run that gave itself up so, until a timer, was taken up when the worker next looked by the clock."""
+    async with Held(store) as held:
+        _, polled, _ = await asked(
+            store.create([new_run("a")]), store.poll(session("w"), want()), store.create([new_run("b")])
+        )
+    poll: Poll = await polled
+    assert [claim.run.id for claim in poll.claims] == ["a"]
+    assert not poll.fresh
+    assert held.count("COMMIT") == 1
+
+
 async def test_a_poll_that_fails_with_what_it_joined_is_carried_out_alone(store: SqliteStore) -> None:
     async with Held(store):
         bad, polled = await asked(
