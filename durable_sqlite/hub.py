@@ -109,6 +109,7 @@ class Hub:
         """Hint everybody here, or readers alone; ``tide`` is the level that this process's own write has reached."""
         with self.lock:
             if tide is not None and tide > self.tide:
+                work = work or tide > self.tide + 1  # another process has written meanwhile, and nobody here was told
                 self.tide = tide
             listeners = list(self._listeners)
         for listener in listeners:

@@ -46,6 +46,10 @@ class Demand:
         full = {name for name, left in self._left(held).items() if left <= 0}
         return tuple(lane for lane in self._lanes if lane is CLOSING_LANE or lane.workflow not in full)
 
+    def all(self, lanes: Sequence[Lane]) -> bool:
+        """Whether these are all, so that no workflow waits for the end of one of its runs here."""
+        return len(lanes) == len(self._lanes)
+
     def room(self, held: Iterable[str], free: int) -> int:
         """How many claims at most one poll may bring, so that no workflow gets more than its own ``concurrency``.
 

@@ -153,7 +153,7 @@ class Worker:
         def asked() -> None:
             if self._stopping.is_set():
                 second.set()
-            else:
+            elif self._held:
                 _log.warning(
                     "Stopping: waiting up to %.0f s for steps in flight. Again to stop now.", self._drain_seconds
                 )
@@ -316,8 +316,9 @@ class Worker:
     async def _poll_until_asked(self) -> None:
         changes, ahead = self._link.work, self._ahead
         asked: Asked | None = None
-        while not self._stopping.is_set():
+        while asked is not None or not self._stopping.is_set():  # what was asked for may have claimed
             if asked is None:
+                self._room.clear()
                 change = changes.future()
                 asked = Asked(self._want(), self._ask, self._link.clock)
             want, began = asked.want, self._teller.moment()
@@ -335,23 +336,21 @@ class Worker:
             if (len(poll.claims) >= max(want.limit, 1) and self._free() > 0) or more_unread(poll, self._held):
                 change.cancel()
                 continue
-            await self._rest(change, ahead.rest(), poll)
+            await self._rest(change, ahead.rest(), want, poll)
             asked = ahead.wake()
             if asked is None:
                 change.cancel()
 
-    async def _rest(self, change: asyncio.Future[None], taken: asyncio.Future[Asked], poll: Poll) -> None:
-        """Until a hint, the next due time, room for more, the time to look anyway, or it is taken along. ``_stop``
-        cancels it.
-        """
+    async def _rest(self, change: asyncio.Future[None], taken: asyncio.Future[Asked], want: Want, poll: Poll) -> None:
+        """Until a hint, the next due time, room for more, the time to look anyway, or it is taken along."""
         seconds = self._pace.rest_seconds()
         due, free = math.inf, self._free()
         if poll.next_due_at is not None and free > 0:
             due = max(poll.next_due_at - self._time.now(), 0.0) + defaults.LATE_SECONDS
-        self._room.clear()
         pause = asyncio.ensure_future(self._link.clock.pause(seconds, due))
         waits: list[asyncio.Future[Any]] = [change, taken, pause]
-        if free == 0 or (poll.next_due_at is not None and poll.next_due_at <= poll.now):
+        more = poll.next_due_at is not None and poll.next_due_at <= poll.now
+        if free == 0 or more or not self._demand.all(want.lanes):
             waits.append(asyncio.ensure_future(self._room.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

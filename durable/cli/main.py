@@ -127,6 +127,19 @@ db = LazyGroup(
     },
 )
 
+
+def _version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from durable.cli.about import version  # here, for nearly nobody asks
+
+        ctx.invoke(version)
+        ctx.exit()
+
+
+_VERSION_OPTION: Final = click.Option(
+    ["--version"], is_flag=True, expose_value=False, callback=_version, help="The same as `durable version`."
+)
+
 cli = Root(
     "durable",
     help=(
@@ -136,7 +149,7 @@ cli = Root(
         "state, 5 store or server unreachable, 6 token not accepted, 7 run cancelled, 124 timed out, 130 interrupted."
     ),
     context_settings={"help_option_names": ["-h", "--help"]},
-    params=list[click.Parameter](global_options()),
+    params=[*global_options(), _VERSION_OPTION],
     plugins=COMMANDS,
     lazy={
         "run": (f"{_RUN}:run", "Start a run, work on it here, print its result."),

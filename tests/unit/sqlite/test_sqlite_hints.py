@@ -133,3 +133,17 @@ async def test_workers_are_hinted_at_what_may_give_them_work(path: Path, says: d
             async with asyncio.timeout(0.2):
                 await anext(workers)
     await store.close()
+
+
+async def test_another_process_is_heard_though_our_own_end_is_committed_before_anybody_has_looked(path: Path) -> None:
+    """Found by a review: the end raised the tide beyond the other's write, and is itself no news to workers."""
+    clock: Any = StillClock()
+    store = SqliteStore(f"sqlite:///{path}", clock=clock)
+    await store.open()
+    await store.create([new_run("r")])
+    (claim,) = (await store.poll(session("w"), Want("p", LANES, 1))).claims
+    workers = store.work()
+    elsewhere(path)
+    await store.commit([Commit(claim.run.id, claim.run.epoch, 0, 0, then=Ended(COMPLETED, b"1"))])
+    await hinted(workers)
+    await store.close()

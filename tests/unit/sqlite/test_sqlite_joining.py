@@ -252,3 +252,66 @@ async def test_a_worker_that_stops_in_the_middle_of_starts_leaves_no_run_behind(
         for handle in handles:
             assert await handle.result() == 1
     assert await client.count(status="completed") == 50
+
+
+async def test_the_end_of_a_run_opens_its_workflows_lane(client: Client) -> None:
+    """Found by a review: ends give workers no hint any more, and a lane that was full was looked at by the clock."""
+
+    @workflow(concurrency=1)
+    async def alone(ctx: Context) -> int:
+        return await ctx.step(one)
+
+    handles = [await client.start(alone) for _ in range(5)]
+    async with asyncio.timeout(20), Worker(client, workflows=[alone, single], poll=60, lease=300):
+        for handle in handles:
+            assert await handle.result() == 1
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_run_that_was_claimed_in_the_moment_of_a_stop_is_given_back(
+    client: Client, path: Path, turns: int
+) -> None:
+    """Found by a review: the answer was not read any more, and the run stood still until the worker had drained."""
+    go = asyncio.Event()
+
+    @step
+    async def held() -> None:
+        await go.wait()
+
+    @workflow
+    async def holding(ctx: Context) -> None:
+        await ctx.step(held)
+
+    leaving = Worker(client, workflows=[holding, single], drain=60)
+    working = asyncio.create_task(leaving.run())
+    first = await client.start(holding)
+    while leaving.held == 0:
+        await asyncio.sleep(0.01)
+    async with connect(f"sqlite:///{path}") as second, Worker(second, workflows=[single]):
+        starting = asyncio.create_task(client.start(single))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.stop()
+        async with asyncio.timeout(20):
+            assert await (await starting).result() == 1
+    go.set()
+    await working
+    assert await first.result() is None
+
+
+async def test_starts_from_another_threads_loop_leave_the_worker_as_it_was(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by a review: the worker's poll was made in the loop of whoever started, and could not be waited for."""
+
+    def elsewhere() -> list[str]:
+        async def start() -> list[str]:
+            return [(await client.start(single)).id for _ in range(5)]
+
+        return asyncio.run(start())
+
+    async with asyncio.timeout(20), Worker(client, workflows=[single], poll=60, lease=300):
+        for _ in range(3):
+            for id in await asyncio.to_thread(elsewhere):
+                assert await client.handle(id, single).result() == 1
+    assert "could not look for work" not in caplog.text
