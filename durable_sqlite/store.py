@@ -172,7 +172,13 @@ class SqliteStore:
 
     async def leave(self, session: SessionId) -> None:
         hub = self._hub()
-        await self._database.write(lambda raw, now: sessions.leave(raw, session, hub.idle, now), hints=True)
+
+        def leave(raw: sqlite3.Connection) -> None:
+            self._database.write_here(raw, lambda raw, now: sessions.leave(raw, session, hub.idle, now), hints=True)
+
+        # In its own turn, and in nobody's transaction: a poll of this session that was asked for before, and that
+        # nobody waits for any more, claims before it, not behind it.
+        await self._database.run_writer(leave)
         hub.drop(session)
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 __all__ = ["Ahead", "Asked", "Company"]
 
 Ask = Callable[[Want], Coroutine[Any, Any, Poll]]
+Listen = Callable[[], "asyncio.Future[None]"]
 
 
 @final
@@ -23,22 +24,32 @@ class Asked:
 
     Args:
         ask: The store.
+        listen: Done at the next hint.
         early: Ask now, in a task of its own, rather than when the answer is wanted.
 
     Attributes:
+        listening: Of ``listen``, if the answer is fresh: what was hinted before it came is no news any more.
         at: When it was asked for, in seconds since boot: the lease is counted from here.
     """
 
-    def __init__(self, want: Want, ask: Ask, clock: Clock, *, early: bool = False) -> None:
+    def __init__(self, want: Want, ask: Ask, listen: Listen, clock: Clock, *, early: bool = False) -> None:
         self.want = want
         self.at = clock.since_boot()
+        self.listening: asyncio.Future[None] | None = None
         self._ask = ask
-        self._early = asyncio.get_running_loop().create_task(ask(want)) if early else None
+        self._listen = listen
+        self._early = asyncio.get_running_loop().create_task(self._say()) if early else None
 
     def answer(self) -> Awaitable[Poll]:
         """The answer; at the second call, after an error, the same is asked again."""
         early, self._early = self._early, None
-        return self._ask(self.want) if early is None else early
+        return self._say() if early is None else early
+
+    async def _say(self) -> Poll:
+        poll = await self._ask(self.want)
+        if poll.fresh:  # here, where no turn of the loop lies between: a hint of that turn would be lost
+            self.listening = self._listen()
+        return poll
 
     def cancel(self) -> None:
         """Nobody wants the answer."""
@@ -53,11 +64,13 @@ class Ahead:
     Args:
         want: What it would ask for now; None if it has no room.
         ask: The store.
+        listen: Done at the next hint.
     """
 
-    def __init__(self, want: Callable[[], Want | None], ask: Ask, clock: Clock) -> None:
+    def __init__(self, want: Callable[[], Want | None], ask: Ask, listen: Listen, clock: Clock) -> None:
         self._want = want
         self._ask = ask
+        self._listen = listen
         self._clock = clock
         self._resting: asyncio.Future[Asked] | None = None
         self._missed = False
@@ -90,7 +103,7 @@ class Ahead:
         if resting is not None and not resting.done() and resting.get_loop() is asyncio.get_running_loop():
             want = self._want()
             if want is not None:
-                resting.set_result(Asked(want, self._ask, self._clock, early=True))
+                resting.set_result(Asked(want, self._ask, self._listen, self._clock, early=True))
 
 
 @final

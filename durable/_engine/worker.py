@@ -128,7 +128,7 @@ class Worker:
         self._ticked = 0.0
         self._polls = 0
         self._lonely_waiting: Claim | None = None
-        self._ahead = Ahead(self._want_along, self._ask, self._link.clock)
+        self._ahead = Ahead(self._want_along, self._ask, self._link.work.future, self._link.clock)
         client.register(self.registry)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -320,13 +320,13 @@ class Worker:
             if asked is None:
                 self._room.clear()
                 change = changes.future()
-                asked = Asked(self._want(), self._ask, self._link.clock)
+                asked = Asked(self._want(), self._ask, changes.future, self._link.clock)
             want, began = asked.want, self._teller.moment()
             named = {held.run: held.epoch for held in want.held}
             poll = await self._weather.through(asked.answer)
-            if poll.fresh:
+            if asked.listening is not None:
                 change.cancel()
-                change = changes.future()
+                change = asked.listening
             self._lease.renewed(asked.at)
             self._time.heard(poll.now)
             self._teller.polled(len(poll.claims), len(poll.lost), began)

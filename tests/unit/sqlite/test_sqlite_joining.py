@@ -13,6 +13,8 @@ from sqlite_child import LANES, new_run, session
 from test_sqlite_together import Held, asked
 
 from durable import Client, Context, Worker, connect, step, workflow
+from durable._engine.ahead import Asked
+from durable.clock import SystemClock
 from durable.store import Message, MessageId, MessageKind, Poll, RunId, Want
 from durable_sqlite import SqliteStore
 from durable_testing import ManualClock
@@ -315,3 +317,32 @@ async def test_starts_from_another_threads_loop_leave_the_worker_as_it_was(
             for id in await asyncio.to_thread(elsewhere):
                 assert await client.handle(id, single).result() == 1
     assert "could not look for work" not in caplog.text
+
+
+async def test_who_leaves_has_no_poll_behind_it(store: SqliteStore) -> None:
+    """Found by a review: the leaving went with an earlier start, and a poll that had been given up claimed after it."""
+    async with Held(store):
+        start, polled = await asked(store.create([new_run("r")]), store.poll(session("w"), want(ahead=False)))
+        polled.cancel()  # as a worker that stops does; what was asked for is carried out all the same
+        (left,) = await asked(store.leave(session("w").id))
+    await asyncio.gather(start, left)
+    (row,) = await store.get([RunId("r")])
+    assert row is not None and row.owner is None
+    assert len((await store.poll(session("other"), want(ahead=False))).claims) == 1
+
+
+async def test_a_hint_between_a_fresh_answer_and_its_reading_is_not_lost() -> None:
+    hints: list[asyncio.Future[None]] = []
+
+    def listen() -> asyncio.Future[None]:
+        hints.append(asyncio.get_running_loop().create_future())
+        return hints[-1]
+
+    async def ask(want: Want) -> Poll:
+        return Poll(0.0, fresh=True)
+
+    early = Asked(want(), ask, listen, SystemClock(), early=True)
+    await asyncio.sleep(0)  # it is answered, and nobody has read it
+    hints[-1].set_result(None)
+    assert (await early.answer()).fresh
+    assert early.listening is not None and early.listening.done()
