@@ -160,7 +160,9 @@ def page(tables: Sequence[Table], sitting: Sitting) -> str:
         "",
         "## What is to be reached",
         "",
-        "On SQLite as it is by default, if nothing else is said.",
+        "Ambitions, set before there was an engine, as shares of what the machine can do at all. Where one is not "
+        "reached, *Where the time goes* says what stands in the way. On SQLite as it is by default, if nothing else is "
+        "said.",
         "",
         *targets(sitting.results),
         "",
