@@ -170,7 +170,11 @@ _LEAVES: Final[dict[Any, _Codec]] = {
 
 def _object(kind: type) -> _Codec:
     hints = typing.get_type_hints(kind)
-    fields = [(field.name, _codec(hints[field.name])) for field in dataclasses.fields(kind)]
+    fields = [
+        (field.name, _codec(hints[field.name]))
+        for field in dataclasses.fields(kind)
+        if not field.metadata.get("in_process")
+    ]
     maybe = {name for name, _ in fields if type(None) in typing.get_args(hints[name])}
 
     def write(value: Any) -> dict[str, JsonValue]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from durable._model.defaults import CRASH_BUDGET, LEASE_SECONDS, LONELY_AFTER
 from durable._model.ids import RunId, SessionId
@@ -10,6 +11,8 @@ from durable._model.messages import InboxMessage
 from durable._model.runs import Lane, RunRecord
 
 __all__ = ["Claim", "Held", "Poll", "SessionRecord", "Want", "WorkerSession"]
+
+IN_PROCESS: Final = {"in_process": True}  # between a worker and a store of one process: it never travels
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Want:
     crash_budget: int = CRASH_BUDGET
     lonely_after: int = LONELY_AFTER
     idle_lease_seconds: float | None = None
-    ahead: bool = False
+    ahead: bool = field(default=False, metadata=IN_PROCESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class Poll:
     messages: tuple[InboxMessage, ...] = ()
     lost: tuple[RunId, ...] = ()
     next_due_at: float | None = None
-    fresh: bool = False
+    fresh: bool = field(default=False, metadata=IN_PROCESS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,20 @@ from hypothesis import strategies as st
 
 from durable import store as protocol
 from durable.errors import InvalidInput, StoreError
-from durable.store import Closed, Commit, Ended, Message, NewRun, Parent, RunRecord, RunStatus, Then, Waiting
+from durable.store import (
+    Closed,
+    Commit,
+    Ended,
+    Message,
+    NewRun,
+    Parent,
+    Poll,
+    RunRecord,
+    RunStatus,
+    Then,
+    Waiting,
+    Want,
+)
 from durable_convex.grouping import text
 from durable_convex.wire import decode, encode
 
@@ -39,7 +52,8 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(list(kind))
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        fields = {field.name: of(hints[field.name]) for field in dataclasses.fields(kind)}
+        travels = [field for field in dataclasses.fields(kind) if not field.metadata.get("in_process")]
+        fields = {field.name: of(hints[field.name]) for field in travels}
         if kind is Commit:
             fields["epoch"] = st.integers(1, 2**53)
         return st.builds(kind, **fields)
@@ -59,6 +73,12 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
 def over_the_wire(data: Any) -> Any:
     """As text, and as JavaScript writes numbers."""
     return json.loads(json.dumps(data, ensure_ascii=False, allow_nan=False), parse_int=float)
+
+
+def test_what_is_between_a_worker_and_a_store_of_its_process_stays_there() -> None:
+    """The component refuses what it does not know: with this every poll was refused."""
+    assert encode(Want("p", (), 1, ahead=True), Want) == encode(Want("p", (), 1), Want)
+    assert encode(Poll(1.0, fresh=True), Poll) == encode(Poll(1.0), Poll)
 
 
 @pytest.mark.parametrize("kind", VALUES, ids=lambda kind: kind.__name__)
