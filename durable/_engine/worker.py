@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, cast, final
 
 from durable._author.definitions import Step, Workflow, WorkflowPolicy
 from durable._author.logs import logger
@@ -315,7 +315,7 @@ class Worker:
 
     async def _poll_until_asked(self) -> None:
         changes, ahead = self._link.work, self._ahead
-        asked: Asked | None = None
+        asked, change = cast("Asked | None", None), changes.future()
         while asked is not None or not self._stopping.is_set():  # what was asked for may have claimed
             if asked is None:
                 self._room.clear()
