@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.parsing import parsed
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "durable",
@@ -43,7 +45,7 @@ def sources() -> Iterator[tuple[str, str]]:
 def test_nothing_in_the_packages_executes_data() -> None:
     found = []
     for name, text in sources():
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(text)):
             if isinstance(node, ast.Import):
                 words = [alias.name.partition(".")[0] for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
@@ -71,7 +73,7 @@ def test_functions_fit_on_a_page() -> None:
     """Lines without the docstring and the signature's own."""
     too_long = {}
     for name, text in sources():
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) is not None else node.body
                 lines = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
@@ -82,7 +84,7 @@ def test_functions_fit_on_a_page() -> None:
 
 
 def test_each_module_says_what_it_is_for() -> None:
-    assert [name for name, text in sources() if not ast.get_docstring(ast.parse(text))] == []
+    assert [name for name, text in sources() if not ast.get_docstring(parsed(text))] == []
 
 
 def test_adapters_write_runs_in_few_places() -> None:

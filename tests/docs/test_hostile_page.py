@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.hostile.configurations import CONFIGURATIONS, NEEDS
+from tests.parsing import parsed
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "internals" / "hostile-configurations.md").read_text(encoding="utf-8")
@@ -15,7 +16,7 @@ def marked() -> Iterator[tuple[str, str, str]]:
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if "hostile" in path.parts:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
             for decorator in getattr(node, "decorator_list", []):
                 if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.needs":
                     needs = ", ".join(f"`{ast.literal_eval(word)}`" for word in decorator.args)

@@ -17,6 +17,7 @@ import secured_app
 
 from durable import Client, Worker, connect
 from durable_sqlite import schema
+from tests.parsing import parsed
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -221,7 +222,7 @@ ALLOWED = {
 def sources(*packages: str) -> Iterator[tuple[str, ast.Module]]:
     for package in packages:
         for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+            yield path.relative_to(ROOT).as_posix(), parsed(path.read_text())
 
 
 def executing(tree: ast.Module) -> Iterator[str]:
@@ -276,7 +277,7 @@ def test_no_shipped_package_runs_or_imports_what_data_names() -> None:
     ],
 )
 def test_the_look_at_the_source_finds_what_it_is_for(text: str) -> None:
-    assert list(executing(ast.parse(text)))
+    assert list(executing(parsed(text)))
 
 
 # (file, function) → where the names come from. In what opens payloads, no attribute is looked up by a payload's name.

@@ -13,6 +13,7 @@ from durable_testing import MemoryStore
 from durable_testing.clock import ManualClock
 from durable_testing.conformance import StoreContract
 from durable_testing.conformance.bench import new_run
+from tests.parsing import parsed
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "durable_sqlite"
@@ -80,20 +81,18 @@ def statements(name: str, tree: ast.Module) -> Iterator[tuple[str, str, str]]:
 
 
 def test_every_statement_is_written_down() -> None:
-    found = {
-        each for path in sorted(PACKAGE.glob("*.py")) for each in statements(path.name, ast.parse(path.read_text()))
-    }
+    found = {each for path in sorted(PACKAGE.glob("*.py")) for each in statements(path.name, parsed(path.read_text()))}
     assert sorted(found - set(ALLOWED)) == []
 
 
 @pytest.mark.parametrize("statement", ["f'SELECT {x}'", "'SELECT ' + x", "'%s' % x", "x", "'{}'.format(x)", "f'{x:s}'"])
 def test_the_look_at_the_source_finds_what_is_put_together(statement: str) -> None:
-    assert list(statements("m.py", ast.parse(f"def f(raw, x):\n    raw.execute({statement})")))
+    assert list(statements("m.py", parsed(f"def f(raw, x):\n    raw.execute({statement})")))
 
 
 def test_nothing_runs_several_statements_at_once_or_loads_extensions() -> None:
     for path in ROOT.glob("durable*/**/*.py"):
-        named = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        named = {node.attr for node in ast.walk(parsed(path.read_text())) if isinstance(node, ast.Attribute)}
         assert named & {"executescript", "enable_load_extension", "load_extension"} == set(), path
 
 
