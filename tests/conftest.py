@@ -127,9 +127,9 @@ class Rig:
         """
         worker._started = False
         worker._stopping.set()
-        tasks = [*worker._tasks, *worker._taking]
-        for task in tasks:
+        for task in worker._tasks:
             task.cancel()
+        tasks = [*worker._tasks, *worker._slots.cancel()]
         for runner in list(worker._held.values()):
             runner.drop()
         await asyncio.gather(*tasks, return_exceptions=True)

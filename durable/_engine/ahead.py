@@ -24,18 +24,18 @@ class Asked:
 
     Args:
         ask: The store.
-        listen: Done at the next hint.
+        listen: A future, done at the next hint.
         early: Ask now, in a task of its own, rather than when the answer is wanted.
 
     Attributes:
-        listening: Of ``listen``, if the answer is fresh: what was hinted before it came is no news any more.
+        hint: Done at the first that comes after the asking; after the answer, if that is fresh.
         at: When it was asked for, in seconds since boot: the lease is counted from here.
     """
 
     def __init__(self, want: Want, ask: Ask, listen: Listen, clock: Clock, *, early: bool = False) -> None:
         self.want = want
         self.at = clock.since_boot()
-        self.listening: asyncio.Future[None] | None = None
+        self.hint = listen()
         self._ask = ask
         self._listen = listen
         self._early = asyncio.get_running_loop().create_task(self._say()) if early else None
@@ -48,7 +48,8 @@ class Asked:
     async def _say(self) -> Poll:
         poll = await self._ask(self.want)
         if poll.fresh:  # here, where no turn of the loop lies between: a hint of that turn would be lost
-            self.listening = self._listen()
+            self.hint.cancel()
+            self.hint = self._listen()
         return poll
 
     def cancel(self) -> None:

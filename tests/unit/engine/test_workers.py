@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from durable import Context, Retry, connect, step, workflow
+from durable import Client, Context, Retry, Worker, connect, step, workflow
+from durable.errors import Corrupt, Transient
+from durable_testing import MemoryStore
 
 pytestmark = pytest.mark.slow
 
@@ -272,13 +274,13 @@ async def test_rule_10_a_run_that_kills_its_workers_is_tried_alone_and_then_bloc
     memory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The budget counts lonely claims only (B113)."""
-    from durable._engine import worker as worker_module
+    from durable._engine import polling
     from durable._model.claims import Want as RealWant
 
     def small_budget(*args: Any, **kwargs: Any) -> Any:
         return RealWant(*args, **{**kwargs, "crash_budget": 1, "lonely_after": 2})
 
-    monkeypatch.setattr(worker_module, "Want", small_budget)
+    monkeypatch.setattr(polling, "Want", small_budget)
     began: list[Any] = []
 
     @step
@@ -527,3 +529,38 @@ async def test_the_cache_keeps_to_its_size(rig: Any) -> None:
         for handle in handles:
             await handle.signal("go")
             await rig.end(handle)
+
+
+class Unreachable(MemoryStore):
+    """Cannot be opened, or is away from then on."""
+
+    opens = False
+
+    async def open(self) -> None:
+        if not self.opens:
+            raise Corrupt("This is no store.")
+        await super().open()
+
+    async def now(self) -> float:
+        raise Transient("away")
+
+
+async def test_a_worker_whose_store_cannot_be_opened_says_only_that() -> None:
+    """It said `AttributeError: 'Worker' object has no attribute '_executor'`, and the reason somewhere above."""
+    held = holding()
+    with pytest.raises(Corrupt) as raised:
+        await Worker(Client(Unreachable()), workflows=[held.workflow]).run()
+    assert raised.value.__context__ is None
+
+
+async def test_a_worker_that_cannot_reach_its_store_is_stopped_all_the_same() -> None:
+    """It waited for its store, whatever it was told."""
+    held, store = holding(), Unreachable()
+    store.opens = True
+    async with asyncio.timeout(10), Client(store) as client:
+        worker = Worker(client, workflows=[held.workflow])
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(0.3)
+        assert not running.done()
+        worker.stop()
+        await running

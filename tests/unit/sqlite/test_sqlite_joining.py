@@ -345,4 +345,4 @@ async def test_a_hint_between_a_fresh_answer_and_its_reading_is_not_lost() -> No
     await asyncio.sleep(0)  # it is answered, and nobody has read it
     hints[-1].set_result(None)
     assert (await early.answer()).fresh
-    assert early.listening is not None and early.listening.done()
+    assert early.hint.done()
