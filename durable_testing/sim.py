@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -12,6 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from durable._author.definitions import Step, Workflow
 from durable._engine.client import Client
 from durable._engine.handle import Handle
+from durable._engine.records import Records
 from durable._engine.worker import Worker
 from durable.errors import InvalidInput
 from durable.store import RunId
@@ -279,6 +280,11 @@ class Sim(Client):
         """As ``Client.handle``."""
         return SimHandle(self, Client.handle(self, id, wf))
 
+    @property
+    def records(self) -> SimRecords:
+        """As ``Client.records``."""
+        return SimRecords(self)
+
 
 class SimHandle(Handle[R_co]):
     """A run of the simulated world."""
@@ -302,8 +308,28 @@ class SimHandle(Handle[R_co]):
         return SimHandle(self._sim, await self._sim.inside(Handle.fork(self, at=at, id=id)))
 
 
+class SimRecords(Records):
+    """The side table of the simulated world's store."""
+
+    def __init__(self, sim: Sim) -> None:
+        super().__init__(sim.link)
+        self._sim = sim
+
+
 async def _next(items: AsyncIterator[T]) -> T:
     return await anext(items)
+
+
+async def _start_many(sim: Sim, wf: Any, *args: Any, **options: Any) -> list[Handle[Any]]:
+    calls = wf
+    if isinstance(wf, Workflow) or args:
+        sim.world.require(wf)
+    elif isinstance(wf, Iterable):
+        calls = list(wf)
+        for call in calls:
+            sim.world.require(call)
+    start_many = cast(Any, Client.start_many)
+    return [SimHandle(sim, handle) for handle in await sim.inside(start_many(sim, calls, *args, **options))]
 
 
 async def _start(sim: Sim, *args: Any, **options: Any) -> Handle[Any]:
@@ -318,7 +344,7 @@ def _bridged(method: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Cor
     @functools.wraps(method)
     async def bridged(self: Any, *args: Any, **kwargs: Any) -> T:
         sim: Sim = self if isinstance(self, Sim) else self._sim
-        of = "" if isinstance(self, Sim) else f" of run {self.id}"
+        of = f" of run {self.id}" if isinstance(self, SimHandle) else ""
         return await sim.inside(method(self, *args, **kwargs), f"the test awaits {method.__name__}(){of}")
 
     return bridged
@@ -351,9 +377,13 @@ def code_of(
 
 
 _OF_THE_CLIENT: Final = "list count purge"
+_OF_THE_RECORDS: Final = "put get list delete now"
 _OF_A_RUN: Final = "status result input values history explain signal cancel terminate pause resume settle retry"
 for _name in _OF_THE_CLIENT.split():
     setattr(Sim, _name, _bridged(getattr(Client, _name)))
 for _name in _OF_A_RUN.split():
     setattr(SimHandle, _name, _bridged(getattr(Handle, _name)))
+for _name in _OF_THE_RECORDS.split():
+    setattr(SimRecords, _name, _bridged(getattr(Records, _name)))
+Sim.start_many = functools.wraps(Client.start_many)(_start_many)  # type: ignore[assignment,method-assign]
 Sim.start = functools.wraps(Client.start)(_start)  # type: ignore[assignment,method-assign]

@@ -95,13 +95,10 @@ class Ahead:
             asked.cancel()
 
     def go(self) -> None:
-        """Ask for a poll here and now, if it has room; when it rests again, if it does not rest.
-
-        Not for a start from another thread's loop, where the worker cannot be woken so; it is hinted as ever.
-        """
+        """Ask for a poll here and now, if it has room; when it rests again, if it does not rest."""
         resting = self._resting
         self._missed = resting is None
-        if resting is not None and not resting.done() and resting.get_loop() is asyncio.get_running_loop():
+        if resting is not None and not resting.done():
             want = self._want()
             if want is not None:
                 resting.set_result(Asked(want, self._ask, self._listen, self._clock, early=True))

@@ -161,6 +161,7 @@ class Handle(Generic[R_co]):
             RunNotFound: There is no such run.
         """
         seconds = None if timeout is None else seconds_of(timeout, "timeout")
+        self._link.require_open()
         try:
             end = await self._link.watch.until_ended(RunId(self.id), seconds)
         except TimeoutError:

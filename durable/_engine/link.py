@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar, final
 
@@ -51,20 +52,26 @@ class Link:
         self._creates = Gathering(self._create_all, _run_bytes, weather, clock, _ATTEMPTS)
         self._sends = Gathering(self._send_all, _message_bytes, weather, clock, _ATTEMPTS)
         self._controls = Gathering(lambda verbs: self.store.control(verbs), _control_bytes, weather, clock, _ATTEMPTS)
-        self._opened = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that it was opened in, and that all its calls belong to; None while it is not open."""
+        return None if self._closed else self._loop
 
     async def open(self) -> None:
         """Connect, once."""
         if self._closed:
             raise DurableError("This client is closed; connect() again.")
-        if self._opened:
+        if self._loop is not None:
+            self.require_open()
             return
-        self._opened = True
+        self._loop = asyncio.get_running_loop()
         try:
             await self.weather.through(self.store.open, attempts=_ATTEMPTS)
         except BaseException:
-            self._opened = False
+            self._loop = None
             await self.store.close()
             raise
         for hints in dict.fromkeys((self.changes, self.work)):
@@ -72,7 +79,7 @@ class Link:
 
     async def close(self) -> None:
         """Let go of the store, once."""
-        if self._opened and not self._closed:
+        if self._loop is not None and not self._closed:
             self._closed = True
             for calls in (self._creates, self._sends, self._controls):
                 await calls.close()
@@ -81,9 +88,23 @@ class Link:
                 await hints.stop()
             await self.store.close()
 
+    def require_open(self) -> None:
+        """Its futures are of one loop: whoever waited for them in another would not be woken.
+
+        Raises:
+            DurableError: It is not open, or was opened in another event loop.
+        """
+        if self._loop is None or self._closed:
+            raise DurableError("This client is not open. Use it inside `async with connect(...) as client:`.")
+        if self._loop is not asyncio.get_running_loop():
+            raise DurableError(
+                "This client belongs to the event loop that it was opened in. In another thread use it by "
+                "`with client.sync as blocking:`; in another event loop connect() again."
+            )
+
     async def create(self, new: NewRun) -> Created:
         """Create a run; in one transaction with others that are asked for meanwhile."""
-        self._require_open()
+        self.require_open()
         created = await self._creates.ask(new)
         if created.outcome is not Creation.EXISTED:
             self.watch.created((new.id,))
@@ -95,7 +116,7 @@ class Link:
         Raises:
             Exception: Of the first that failed; all were asked for.
         """
-        self._require_open()
+        self.require_open()
         answers = await self._creates.ask_all(news)
         pairs = zip(news, answers, strict=True)
         self.watch.created(new.id for new, answer in pairs if answer.outcome is not Creation.EXISTED)
@@ -103,12 +124,12 @@ class Link:
 
     async def send(self, message: Message) -> Sent:
         """Send a message; in one transaction with others that are sent meanwhile."""
-        self._require_open()
+        self.require_open()
         return await self._sends.ask(message)
 
     async def control(self, control: Control) -> Controlled:
         """Carry out a verb; in one transaction with others that are asked for meanwhile."""
-        self._require_open()
+        self.require_open()
         return await self._controls.ask(control)
 
     async def reach(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -117,7 +138,7 @@ class Link:
         Raises:
             StoreError: It is still bad after some seconds.
         """
-        self._require_open()
+        self.require_open()
         return await self.weather.through(call, attempts=_ATTEMPTS)
 
     def _create_all(self, news: Sequence[NewRun]) -> Awaitable[Sequence[Created]]:
@@ -125,10 +146,6 @@ class Link:
 
     def _send_all(self, messages: Sequence[Message]) -> Awaitable[Sequence[Sent]]:
         return self.company.take_along(self.store.send(messages))
-
-    def _require_open(self) -> None:
-        if not self._opened or self._closed:
-            raise DurableError("This client is not open. Use it inside `async with connect(...) as client:`.")
 
 
 def _run_bytes(new: NewRun) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import final
-
 from durable._engine.link import Link
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import check_name
@@ -12,7 +10,6 @@ from durable._model.reads import RecordRow
 __all__ = ["Records"]
 
 
-@final
 class Records:
     """Bytes by kind and key, with a version that each put raises. They belong to no run."""
 

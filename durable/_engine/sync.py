@@ -1,4 +1,4 @@
-"""The blocking twin of the client: an event loop in a thread of its own, for code that has none."""
+"""The blocking twin of the client, for code without an event loop: the client's own, or one in a thread of its own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import wait
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar, final, overload
+from typing import Any, Final, Generic, Protocol, TypeVar, final, overload
 
 from durable._author.definitions import Invocation, Workflow
 from durable._engine.handle import Handle, Status
@@ -21,10 +22,15 @@ I = TypeVar("I")  # noqa: E741
 
 __all__ = ["Caller", "SyncClient", "SyncHandle"]
 
+_LOOK_SECONDS: Final = 1.0  # at a loop that is somebody else's and may have ended
+
 
 @final
 class SyncClient:
-    """``with connect(url).sync as client: client.start(order, ...).result()`` — the same verbs, without await."""
+    """``with connect(url).sync as client: client.start(order, ...).result()`` — the same verbs, without await.
+
+    Of a client that is open in another thread's event loop it uses that loop, and leaves the client open.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -38,6 +44,29 @@ class SyncClient:
             pass
         else:
             raise DurableError("client.sync would block this event loop; use the client itself, with await.")
+        theirs = self._client.link.loop
+        if theirs is not None and theirs.is_running():
+            self._loop = theirs
+            return self
+        self._serve()
+        try:
+            self._call(self._client.open())
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._thread is not None:
+                self._call(self._client.close())
+        finally:
+            self._stop()
+
+    def _serve(self) -> None:
+        """A loop of its own, in a thread of its own."""
         started = threading.Event()
 
         def serve() -> None:
@@ -56,32 +85,29 @@ class SyncClient:
         self._thread = threading.Thread(target=serve, name="durable-sync", daemon=True)
         self._thread.start()
         started.wait()
-        try:
-            self._call(self._client.open())
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self._call(self._client.close())
-        finally:
-            self._stop()
 
     def _stop(self) -> None:
-        assert self._loop is not None
-        assert self._thread is not None
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        loop, thread = self._loop, self._thread
+        self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop is None:
+        loop = self._loop
+        if loop is None:
             work.close()
             raise DurableError("Use the blocking client inside `with connect(...).sync as client:`.")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        if not loop.is_running():
+            work.close()
+            raise _ended()
+        answer = asyncio.run_coroutine_threadsafe(work, loop)
+        while wait((answer,), _LOOK_SECONDS).not_done:
+            if not loop.is_running():
+                raise _ended()
+        if answer.cancelled():  # by the end of the loop; nobody else can
+            raise _ended()
+        return answer.result()
 
     @overload
     def start(self, wf: Workflow[[I], R], input: I, /, **options: Any) -> SyncHandle[R]: ...
@@ -118,6 +144,10 @@ class SyncClient:
         if not inspect.iscoroutinefunction(method):
             raise AttributeError(name)
         return lambda *args, **kwargs: self._call(method(*args, **kwargs))
+
+
+def _ended() -> DurableError:
+    return DurableError("The event loop of this client has ended; a call under way may have been done. Connect again.")
 
 
 class Caller(Protocol):

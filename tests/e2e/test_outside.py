@@ -1,18 +1,23 @@
 """What can be seen and done from outside: values, streams, status, lists, on_complete, the blocking twin."""
 
 import asyncio
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from durable import (
+    Client,
     Completion,
     Context,
+    DurableError,
     InvalidInput,
     Retry,
     RunFailed,
     RunNotFound,
+    Worker,
     connect,
     step,
     workflow,
@@ -449,8 +454,6 @@ def test_the_blocking_twin_says_the_same_without_await(rig: Any) -> None:
             while not stop.is_set():
                 await asyncio.sleep(0.01)
 
-    import threading
-
     ready, stop = threading.Event(), threading.Event()
     server = threading.Thread(target=lambda: asyncio.run(serve(ready, stop)))
     server.start()
@@ -473,7 +476,95 @@ def test_the_blocking_twin_says_the_same_without_await(rig: Any) -> None:
 
 
 async def test_the_blocking_twin_refuses_to_block_a_loop(memory: Any) -> None:
-    from durable import DurableError
-
     with pytest.raises(DurableError, match="event loop"):
         connect(memory.url).sync.__enter__()
+
+
+async def test_a_client_is_of_the_loop_that_it_was_opened_in(rig: Any) -> None:
+    """From another loop a call that went along with others was never answered: nobody woke its loop."""
+
+    @workflow
+    async def wf(ctx: Context) -> None: ...
+
+    async with connect(rig.url) as client, rig.worker(client, wf):
+        handle = await client.start(wf)
+        calls: list[Callable[[], Any]] = [
+            client.open,
+            lambda: client.start(wf),
+            lambda: client.start_many(wf.bind() for _ in range(3)),
+            lambda: client.signal(handle.id, "go", 1),
+            client.list,
+            lambda: client.records.get("kind", "key"),
+            handle.result,
+            handle.status,
+            handle.cancel,
+            lambda: anext(aiter(handle.stream("s"))),
+            Worker(client, workflows=[wf]).run,
+        ]
+
+        def elsewhere(call: Callable[[], Any]) -> None:
+            async def run() -> None:
+                await call()
+
+            asyncio.run(run())
+
+        for call in calls:
+            with pytest.raises(DurableError, match="belongs to the event loop"):
+                await asyncio.wait_for(asyncio.to_thread(elsewhere, call), 5)
+        await handle.result(timeout=5)
+        assert await client.count() == 1
+
+
+async def test_the_blocking_twin_of_an_open_client_may_be_used_from_many_threads(rig: Any) -> None:
+    @workflow
+    async def child(ctx: Context, number: int) -> int:
+        return number
+
+    @step
+    def starts(number: int) -> int:
+        with client.sync as blocking:
+            return sum(blocking.start(child, 10 * number + n).result(timeout=30) for n in range(10))
+
+    @workflow
+    async def wf(ctx: Context) -> list[int]:
+        return await asyncio.gather(*(ctx.step(starts, number) for number in range(8)))
+
+    async with connect(rig.url) as client, rig.worker(client, wf, child):
+        handle = await client.start(wf)
+        for n in range(20):
+            await client.start(child, -n)
+        assert await handle.result(timeout=60) == [sum(range(10 * number, 10 * number + 10)) for number in range(8)]
+        assert await client.count() == 101
+
+
+def test_the_blocking_twin_says_that_the_loop_of_its_client_has_ended(memory: Any) -> None:
+    @workflow
+    async def wf(ctx: Context) -> None: ...
+
+    inside, over = threading.Event(), threading.Event()
+    said: list[str] = []
+
+    def blocks(client: Client) -> None:
+        with client.sync as blocking:
+            handle = blocking.start(wf)
+            inside.set()
+            for call in (handle.result, handle.status):  # under way when the loop ends, and asked for after it
+                with pytest.raises(DurableError) as raised:
+                    call()
+                said.append(str(raised.value))
+                over.wait(5)
+
+    async def main() -> threading.Thread:
+        client = connect(memory.url)
+        await client.open()
+        thread = threading.Thread(target=blocks, args=(client,), daemon=True)
+        thread.start()
+        assert await asyncio.to_thread(inside.wait, 5)
+        await asyncio.sleep(0.05)
+        return thread
+
+    thread = asyncio.run(main())
+    over.set()
+    thread.join(10)
+    assert len(said) == 2
+    assert all("has ended" in text for text in said)

@@ -301,24 +301,6 @@ async def test_a_run_that_was_claimed_in_the_moment_of_a_stop_is_given_back(
     assert await first.result() is None
 
 
-async def test_starts_from_another_threads_loop_leave_the_worker_as_it_was(
-    client: Client, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Found by a review: the worker's poll was made in the loop of whoever started, and could not be waited for."""
-
-    def elsewhere() -> list[str]:
-        async def start() -> list[str]:
-            return [(await client.start(single)).id for _ in range(5)]
-
-        return asyncio.run(start())
-
-    async with asyncio.timeout(20), Worker(client, workflows=[single], poll=60, lease=300):
-        for _ in range(3):
-            for id in await asyncio.to_thread(elsewhere):
-                assert await client.handle(id, single).result() == 1
-    assert "could not look for work" not in caplog.text
-
-
 async def test_who_leaves_has_no_poll_behind_it(store: SqliteStore) -> None:
     """Found by a review: the leaving went with an earlier start, and a poll that had been given up claimed after it."""
     async with Held(store):

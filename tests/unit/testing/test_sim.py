@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dates
+import inspect
 import subprocess
 import sys
 import time
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from durable import Context, Retry, RunCancelled, RunFailed, Signal, idempotency_key, step, workflow
+from durable import Client, Context, Handle, Retry, RunCancelled, RunFailed, Signal, idempotency_key, step, workflow
+from durable._engine.records import Records
 from durable.errors import InvalidInput, UnknownWorkflow
 from durable_testing import ScheduleFailed, Sim, SimulationError, SyncSim, crash_everywhere, explore, replay
+from durable_testing.sim import SimHandle, SimRecords
 
 told: list[str] = []
 
@@ -273,6 +276,43 @@ async def test_signals_cancel_values_and_streams_are_those_of_a_client() -> None
         fourth = await sim.start(counting, 3)
         assert [number async for number in fourth.stream("numbers")] == [0, 1, 2]
         assert (await fourth.values())["at"] == 2
+
+
+async def test_many_are_started_at_once_as_by_a_client() -> None:
+    @workflow
+    async def double(ctx: Context, number: int) -> int:
+        await ctx.sleep("1h")
+        return 2 * number
+
+    async with Sim(workflows=[double]) as sim:
+        began = sim.now()
+        handles = await sim.start_many(double, range(3), ids=["a", "b", "c"])
+        handles += await sim.start_many(double.bind(number) for number in (3, 4))
+        assert [await handle.result() for handle in handles] == [0, 2, 4, 6, 8]
+        assert timedelta(hours=1) <= sim.now() - began < timedelta(hours=1, seconds=1)
+        with pytest.raises(UnknownWorkflow, match="No worker of this simulation"):
+            await sim.start_many([paying.bind(1)])
+        assert await sim.count() == 5
+
+
+async def test_records_are_those_of_the_simulated_world() -> None:
+    async with Sim(workflows=[paying]) as sim:
+        began = sim.now()
+        await sim.records.put("kind", "key", b"1", keep="1h")
+        assert [row.value for row in await sim.records.list("kind")] == [b"1"]
+        assert await sim.records.now() == began.timestamp()
+        await sim.advance(hours=2)
+        assert await sim.records.get("kind", "key") is None
+
+
+def test_no_verb_of_a_client_is_carried_out_outside_the_simulated_world() -> None:
+    """``sim.start_many`` and ``sim.records`` were: in the test's own loop, with real waits."""
+    through_its_handle = {"signal", "cancel"}
+    for kind, simulated in ((Client, Sim), (Handle, SimHandle), (Records, SimRecords)):
+        for name, verb in inspect.getmembers(kind):
+            if name.startswith("_") or not (inspect.iscoroutinefunction(verb) or inspect.isasyncgenfunction(verb)):
+                continue
+            assert getattr(simulated, name) is not verb or (kind is Client and name in through_its_handle), name
 
 
 async def test_two_results_can_be_awaited_at_once() -> None:
