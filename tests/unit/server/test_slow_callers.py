@@ -38,28 +38,18 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
     return head
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost: loc"])
+@pytest.mark.parametrize(("before", "said"), [(0, b""), (0, WHOLE[:20]), (2, WHOLE[:20])])
 async def test_whoever_does_not_come_to_the_end_of_a_head_is_let_go(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, said: bytes
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, before: int, said: bytes
 ) -> None:
-    monkeypatch.setattr(serving, "_HEAD_SECONDS", 0.2)
-    async with served(rig) as port, asyncio.timeout(5):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(said)
-        assert await reader.read() == b""
-        writer.close()
-
-
-async def test_a_kept_connection_is_let_go_when_its_next_head_does_not_end(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """Neither at the first head of a connection nor at a later one."""
     monkeypatch.setattr(serving, "_HEAD_SECONDS", 0.3)
     async with served(rig) as port, asyncio.timeout(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(2):
+        for _ in range(before):
             writer.write(WHOLE)
             assert b" 200 " in await _answer(reader)
-        writer.write(WHOLE[:20])
+        writer.write(said)
         assert await reader.read() == b""
         writer.close()
 

@@ -7,16 +7,18 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_child import LANES, new_run, session
 from test_sqlite_together import Held, asked
 
-from durable import Client, Context, Worker, connect, step, workflow
+from durable import Client, Context, Worker, Workflow, connect, step, workflow
 from durable._engine.ahead import Asked
 from durable.clock import SystemClock
-from durable.store import Message, MessageId, MessageKind, Poll, RunId, Want
-from durable_sqlite import SqliteStore
+from durable.errors import OutcomeUnknown, StoreFull, Transient
+from durable.store import Creation, Message, MessageId, MessageKind, Poll, RunId, Want
+from durable_sqlite import SqliteStore, connection
 from durable_testing import ManualClock
 
 POLLS = iter(range(10_000))
@@ -110,6 +112,43 @@ async def test_a_poll_that_fails_with_what_it_joined_is_carried_out_alone(store:
     assert [claim.run.id for claim in (await store.poll(session("w"), want(ahead=False))).claims] == ["r"]
 
 
+@pytest.mark.parametrize(
+    ("failure", "known_as", "written"),
+    [
+        (sqlite3.OperationalError("database is locked"), Transient, False),
+        (sqlite3.OperationalError("database or disk is full"), StoreFull, False),
+        (OutcomeUnknown("half-way"), OutcomeUnknown, False),
+        (OutcomeUnknown("half-way"), OutcomeUnknown, True),
+    ],
+    ids=["busy", "full", "unknown and lost", "unknown and written"],
+)
+async def test_when_their_transaction_fails_both_are_told_and_both_may_repeat(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, failure: Exception, known_as: type[Exception], written: bool
+) -> None:
+    """The same poll again claims once, whether it had claimed or not."""
+    if isinstance(failure, sqlite3.Error):
+        failure.sqlite_errorcode = 5 if known_as is Transient else 13
+    write, wanted, new = connection.Transactions._write, want(), new_run("r")
+
+    def fail(*args: Any) -> Any:
+        if written:
+            write(*args)
+        raise failure
+
+    async with Held(store):
+        calls = await asked(store.create([new]), store.poll(session("w"), wanted))
+        monkeypatch.setattr(connection.Transactions, "_write", fail)
+        monkeypatch.setattr(connection, "BUSY_SECONDS_MAX", 0.0)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [known_as] * 2
+    monkeypatch.undo()
+    (created,) = await store.create([new])
+    assert created.outcome is (Creation.EXISTED if written else Creation.CREATED)
+    for _ in range(2):
+        assert [claim.run.epoch for claim in (await store.poll(session("w"), wanted)).claims] == [1]
+    assert (await store.poll(session("other"), want(ahead=False))).claims == ()
+
+
 async def test_the_lease_that_a_joined_poll_renews_stands_at_once(store: SqliteStore, clock: ManualClock) -> None:
     """What this process knows of the session's idle polls is older, and must not be taken for its lease."""
     await store.poll(session("w"), want(ahead=False))  # idle: known to this process alone
@@ -176,6 +215,21 @@ async def test_runs_and_signals_of_a_process_that_works_itself(client: Client) -
             assert await waiting.result() == "now"
 
 
+def holding() -> tuple[Workflow[[], None], asyncio.Event]:
+    """A workflow whose step waits for an event."""
+    go = asyncio.Event()
+
+    @step
+    async def held() -> None:
+        await go.wait()
+
+    @workflow
+    async def waits(ctx: Context) -> None:
+        await ctx.step(held)
+
+    return waits, go
+
+
 async def test_a_full_worker_is_not_asked_ahead(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     asked_ahead = 0
     poll = client.link.store.poll
@@ -186,25 +240,16 @@ async def test_a_full_worker_is_not_asked_ahead(client: Client, monkeypatch: pyt
         return await poll(session, want)  # type: ignore[arg-type]
 
     monkeypatch.setattr(client.link.store, "poll", watching)
-    hold = asyncio.Event()
-
-    @step
-    async def held() -> None:
-        await hold.wait()
-
-    @workflow
-    async def holding(ctx: Context) -> None:
-        await ctx.step(held)
-
-    async with Worker(client, workflows=[holding], concurrency=1) as worker:
-        first = await client.start(holding)
+    waits, go = holding()
+    async with Worker(client, workflows=[waits], concurrency=1) as worker:
+        first = await client.start(waits)
         while worker.held == 0:
             await asyncio.sleep(0.01)
         before = asked_ahead
-        others = [await client.start(holding) for _ in range(5)]
+        others = [await client.start(waits) for _ in range(5)]
         await asyncio.sleep(0.05)
         assert asked_ahead == before
-        hold.set()
+        go.set()
         await asyncio.gather(*(handle.result() for handle in (first, *others)))
 
 
@@ -274,19 +319,10 @@ async def test_a_run_that_was_claimed_in_the_moment_of_a_stop_is_given_back(
     client: Client, path: Path, turns: int
 ) -> None:
     """Found by a review: the answer was not read any more, and the run stood still until the worker had drained."""
-    go = asyncio.Event()
-
-    @step
-    async def held() -> None:
-        await go.wait()
-
-    @workflow
-    async def holding(ctx: Context) -> None:
-        await ctx.step(held)
-
-    leaving = Worker(client, workflows=[holding, single], drain=60)
+    waits, go = holding()
+    leaving = Worker(client, workflows=[waits, single], drain=60)
     working = asyncio.create_task(leaving.run())
-    first = await client.start(holding)
+    first = await client.start(waits)
     while leaving.held == 0:
         await asyncio.sleep(0.01)
     async with connect(f"sqlite:///{path}") as second, Worker(second, workflows=[single]):
