@@ -159,7 +159,7 @@ async def live_long(folder: Path, plan: Plan, tell: Callable[[Life], None] = lam
     path, life, began = folder / "longlife.db", Life(plan), time.monotonic()
     url = f"sqlite:///{path}?durability={plan.durability}"
     async with connect(url) as client:
-        async with worker_of(client):
+        async with worker_of(client) as worker:
             await warm(client)
             mates = [await Mate.start(f"worker {n + 2}", url) for n in range(plan.processes - 1)]
             watch = asyncio.create_task(_watch_log(path, life), name="the log's watch")
@@ -168,6 +168,7 @@ async def live_long(folder: Path, plan: Plan, tell: Callable[[Life], None] = lam
                 count = min(plan.wave, plan.runs - done)
                 await _wave(client, range(done, done + count), plan.at_once, life)
                 done += count
+                worker.evict()  # how many states it keeps for runs that others have taken, differs each time
                 await _measure(life, path, done, mates)
                 tell(life)
             await _until_purged(path, life)

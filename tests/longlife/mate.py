@@ -17,10 +17,11 @@ async def main(url: str) -> None:
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     wanted: Base | None = None
-    async with connect(url) as client, worker_of(client):
+    async with connect(url) as client, worker_of(client) as worker:
         await warm(client)
         say(b"{}\n")
         while await lines.readline():
+            worker.evict()
             at = await rested(wanted)
             wanted = at if wanted is None else wanted
             say(as_answer(process_sample("", 0, at)))

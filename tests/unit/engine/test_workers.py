@@ -89,10 +89,10 @@ async def test_a_stale_worker_writes_nothing(rig: Any) -> None:
         await stale._start()
         handle = await other.start(held.workflow, "a")
         await rig.until(lambda: held.begun)
+        [runner] = stale._held.values()
         await rig.stall(stale)
         async with rig.worker(other, held.workflow):
             await rig.until(lambda: len(held.begun) == 2)
-            [runner] = stale._held.values()
             held.go.set()
             assert await rig.end(handle) == "a"
             await rig.until(lambda: runner._closed)
