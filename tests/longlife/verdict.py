@@ -16,7 +16,7 @@ WARM_SHARE: Final = 0.1
 # Growth is the median slope between any two samples of the last half, times the runs of that half: what grows with the
 # runs shows in nearly every pair, and a cache that is filled once (the source lines of a first traceback) in few. Of
 # resident memory: pages come and go with the allocator's arenas, so a fixed part is allowed. Of allocated blocks: one
-# object kept per run would be 1.0 a run; a life of fifteen hundred runs, not warm at its end, has 0.7, a longer one 0.1.
+# object kept per run would be 1.0 a run; fifteen hundred runs, not warm at their end, have 0.7, more have 0.1.
 RSS_BYTES_FIXED: Final = 2 * 1024 * 1024
 RSS_BYTES_PER_RUN: Final = 64.0
 BLOCKS_FIXED: Final = 700.0
