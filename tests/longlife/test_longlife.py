@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it
 
 
 @pytest.mark.slow
+@pytest.mark.needs("polling", reason="the watch over runs goes at the first look after the last of them")
 async def test_after_fifteen_hundred_short_runs_everything_is_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ ON_SQLITE = (
 )
 
 
+@pytest.mark.needs("polling", reason="hints are lost on purpose: somebody has to look")
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", SHORT, ids=str)
 async def test_an_entry_holds_under_random_faults(entry: Entry) -> None:

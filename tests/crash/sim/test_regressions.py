@@ -48,6 +48,7 @@ async def nap(ctx: Context) -> None:
     await ctx.sleep("10s")
 
 
+@pytest.mark.needs("polling", reason="hints are lost on purpose: somebody has to look")
 async def test_a_due_timer_behind_a_slow_commit_is_waited_for_without_going_round() -> None:
     """While the store was slow, every due timer woke its run 2,000 times a second."""
 
@@ -139,6 +140,7 @@ async def retried_when_its_time_was_over(sim: Sim) -> None:
     assert await outcome(handle) == "completed: 'whole'"
 
 
+@pytest.mark.needs("polling", reason="hints are lost on purpose: somebody has to look")
 async def test_a_crash_in_the_middle_of_a_retry_does_not_take_its_time_limit() -> None:
     """Between the commit with the kept entries and the one with the note from which the limit counts."""
     crashes = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER)
@@ -161,6 +163,7 @@ async def started_or_refused(sim: Sim) -> None:
     assert await (await sim.start(relay, 3, id="r", if_exists="reject")).result() == "there"
 
 
+@pytest.mark.needs("polling", reason="hints are lost on purpose: somebody has to look")
 async def test_a_start_whose_answer_is_lost_finds_its_own_run_after_continue_as() -> None:
     """It knew its run by a seed that the next generation does not have."""
     await crash_everywhere(started_or_refused, workflows=[relay])

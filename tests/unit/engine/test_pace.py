@@ -93,6 +93,7 @@ async def hour(rhythm: Rhythm | None, *, hinted: bool = True) -> Counter[str]:
         return Counter(store.calls)
 
 
+@pytest.mark.needs("polling", reason="it counts the looks")
 async def test_an_idle_worker_stays_under_100_000_calls_a_month() -> None:
     calls = await hour(RHYTHM)
     assert calls["renew"] == 0
@@ -105,6 +106,7 @@ async def test_without_hints_it_looks_as_often_as_the_store_asks_for_that() -> N
     assert 3600 / 2 * 0.9 <= calls["poll"] <= 3600 / 2 + 1
 
 
+@pytest.mark.needs("polling", reason="it counts the looks")
 async def test_a_store_without_a_rhythm_is_polled_and_renewed_as_ever() -> None:
     calls = await hour(None)
     assert 3500 <= calls["poll"] <= 3601

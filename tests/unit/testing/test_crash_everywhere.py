@@ -47,6 +47,7 @@ async def runs_each_step_once(sim: Sim) -> None:
     assert done == ["first 42", "second 42"], f"{len(done)} steps"
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 @pytest.mark.slow
 async def test_every_operation_meets_every_mishap_once() -> None:
     tried = await crash_everywhere(ends, workflows=[both])
@@ -55,6 +56,7 @@ async def test_every_operation_meets_every_mishap_once() -> None:
     assert tried.failed == []
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 @pytest.mark.slow
 async def test_pairs_are_tried_too() -> None:
     async def starts(sim: Sim) -> None:
@@ -68,6 +70,7 @@ async def test_pairs_are_tried_too() -> None:
     assert tried.trials == one.trials + pairs
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 @pytest.mark.slow
 async def test_each_mishap_that_does_harm_is_listed_and_the_first_is_told() -> None:
     with pytest.raises(ScheduleFailed) as failed:
@@ -83,6 +86,7 @@ async def test_each_mishap_that_does_harm_is_listed_and_the_first_is_told() -> N
         await replay(runs_each_step_once, workflows=[both], schedule=failed.value.schedule)
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 @pytest.mark.slow
 async def test_a_comparison_that_does_not_hold_is_a_harm() -> None:
     def same_number_of_claims(calm: Trial, other: Trial) -> None:

@@ -147,6 +147,7 @@ async def test_a_step_that_charges_twice_is_found_at_once_and_shrunk_to_one_cras
     assert f'await replay(pays_carelessly, workflows=[careless], schedule="{failed.schedule}")' in said
 
 
+@pytest.mark.needs("polling", reason="hints are lost on purpose: somebody has to look")
 @pytest.mark.slow
 async def test_a_bug_that_needs_chance_is_found_by_the_draw_and_shrunk() -> None:
     kinds = [FaultKind.KILL, FaultKind.DRAIN, FaultKind.EVICT, FaultKind.DEAFEN]
@@ -175,6 +176,7 @@ async def test_a_branch_on_chance_is_told_as_a_blocked_run_with_the_way_to_the_c
     assert "The scenario waits at test_explore.py" in said
 
 
+@pytest.mark.needs("polling", reason="hints are lost on purpose: somebody has to look")
 @pytest.mark.slow
 async def test_the_mended_scenario_passes() -> None:
     await explore(pays, workflows=[careful], examples=100)
@@ -201,6 +203,7 @@ async def test_a_scenario_that_remembers_what_was_is_told_that_the_failure_was_n
     assert "did not fail when the same schedule was tried again" in str(failed)
 
 
+@pytest.mark.needs("polling", reason="hints are lost on purpose: somebody has to look")
 @pytest.mark.slow
 async def test_no_more_faults_and_workers_strike_than_were_allowed() -> None:
     seen: list[Schedule] = []

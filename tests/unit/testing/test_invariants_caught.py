@@ -129,6 +129,7 @@ def test_i3_two_attempts_of_one_call_side_by_side() -> None:
     assert "I3" in lie.numbers()
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 def test_i3_an_attempt_that_begins_after_the_lease() -> None:
     lie = Doctored.of("steps")
     begin = lie.find("step.begin", begins("0/step/one#1"))
@@ -178,6 +179,7 @@ CUT = "1w/1/8:crash-before"
 """Under it the at-most-once step of ``careful`` is cut in the middle; a person says that it did not happen."""
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 def test_i14_an_at_most_once_step_that_runs_again_without_leave() -> None:
     lie = Doctored.of("careful", CUT)
     index = lie.find("effect control", lambda event: isinstance(event.data["asked"][0][0].verb, Settle))
@@ -206,6 +208,7 @@ def test_i14_an_at_most_once_step_that_runs_twice() -> None:
     assert any("nothing on record lets it run again" in violation.found for violation in lie.violations())
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 def test_i14_a_deadly_run_that_is_claimed_without_a_pause() -> None:
     lie = Doctored.of("killer")
     index = lie.find("effect poll", lambda event: any(claim.lonely for claim in event.data["answer"].claims))
@@ -213,6 +216,7 @@ def test_i14_a_deadly_run_that_is_claimed_without_a_pause() -> None:
     assert "I14" in lie.numbers()
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 def test_i14_a_run_that_is_claimed_although_its_crash_budget_is_spent() -> None:
     lie = Doctored.of("killer")
     index = list(lie.all("effect poll", lambda event: any(claim.lonely for claim in event.data["answer"].claims)))[-1]

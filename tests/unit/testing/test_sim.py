@@ -360,6 +360,7 @@ async def test_a_crash_before_a_step_leaves_no_trace_of_it() -> None:
         assert len(sim.calls(charge)) == 1
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 async def test_no_finally_of_a_killed_worker_runs_while_the_simulation_lasts() -> None:
     said: list[str] = []
 
@@ -663,6 +664,7 @@ async def test_a_cancelled_test_stops_between_two_worlds() -> None:
     assert len(worlds) == 5
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 async def test_a_signal_that_comes_a_second_late_is_among_what_is_tried() -> None:
     """A scenario that only a short delay breaks: the signal is sent a moment before its wait ends."""
 
