@@ -85,6 +85,7 @@ KILLS = [
 ]
 
 
+@pytest.mark.needs("polling", reason="a killed process says nothing: another one has to look")
 @pytest.mark.parametrize(("name", "moment", "done"), KILLS, ids=[name for name, _, _ in KILLS])
 def test_an_example_that_is_killed_goes_on_where_it_was(
     tmp_path: Path, url: str, name: str, moment: str, done: str

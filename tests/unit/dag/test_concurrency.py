@@ -488,6 +488,7 @@ async def pair(sim: Sim) -> None:
     assert most_at_once(sim, ["e0", "e1"]) == 1
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 @pytest.mark.slow
 async def test_a_slot_survives_a_crash_at_every_operation_of_the_store() -> None:
     faults = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER)

@@ -91,6 +91,7 @@ async def scenario(sim: Sim) -> None:
     assert {len(set(till.bodies(url)[0])) for url in URLS.values()} == {1}
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 @pytest.mark.slow
 async def test_the_order_flow_survives_a_crash_at_every_operation_of_the_store() -> None:
     faults = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER, FaultKind.UNKNOWN)
@@ -105,6 +106,7 @@ async def test_the_order_flow_survives_every_mishap_at_every_operation_of_the_st
     assert tried.failed == []
 
 
+@pytest.mark.needs("polling", reason="it counts operations, looks among them")
 async def test_the_scenario_without_faults_takes_few_operations() -> None:
     """One commit for a step: the flow of five steps, with one attempt more and one delivery."""
     tried = await crash_everywhere(scenario, workflows=engine.workflows, faults=())

@@ -300,6 +300,7 @@ async def settled(sim: Sim) -> None:
     assert statuses(end)["flaky"] == "skipped:condition"
 
 
+@pytest.mark.needs("polling", reason="who was killed says nothing: another one has to look")
 @pytest.mark.slow
 async def test_a_step_settled_by_hand_stays_so_under_a_crash_at_every_operation_of_the_store() -> None:
     faults = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER, FaultKind.UNKNOWN)
