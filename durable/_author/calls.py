@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, final
 
 from durable._author.definitions import Step, StepPolicy
-from durable._core.call import MISSING, Call, CallFuture
+from durable._core.call import MISSING, Call, CallFuture, line_of
 from durable._core.state import RunState
 from durable._model.entries import Settled
 from durable._model.runs import NewRun
@@ -194,12 +194,12 @@ class StepCall(Coroutine[Any, Any, R_co], Generic[R_co]):
 
     def __del__(self) -> None:
         if self._driver is None and not self._scope.state.poisoned:
-            warnings.warn(
-                f"the call of {self._call.name!r} was never awaited, so it was not carried out",
-                RuntimeWarning,
-                stacklevel=2,
-                source=self,
-            )
+            told = f"the call of {self._call.name!r} was never awaited, so it was not carried out"
+            written = self._call.place  # where it was thrown away may be anywhere
+            if written is None:
+                warnings.warn(told, RuntimeWarning, stacklevel=2, source=self)
+            else:
+                warnings.warn_explicit(told, RuntimeWarning, written[0].co_filename, line_of(written), source=self)
 
     def __repr__(self) -> str:
         return f"<call {self._call.id}>"

@@ -10,7 +10,7 @@ from durable._model.claims import SessionRecord
 from durable._model.defaults import CRASH_BUDGET, LONELY_AFTER
 from durable._model.runs import RunRecord, RunStatus, Wait, WaitKind
 
-__all__ = ["ago", "explain", "instant"]
+__all__ = ["ago", "explain", "instant", "unserved"]
 
 
 def explain(run: RunRecord, sessions: Sequence[SessionRecord], now: float) -> str:
@@ -27,9 +27,9 @@ def explain(run: RunRecord, sessions: Sequence[SessionRecord], now: float) -> st
         return _owned(run, sessions, now)
     if run.status is RunStatus.PENDING and run.due_at is not None and run.due_at > now:
         return f"Not started yet: its delay ends {instant(run.due_at, now)}."
-    unserved = _unserved(run, sessions)
-    if unserved is not None:
-        return unserved
+    nobody = unserved(run, sessions)
+    if nobody is not None:
+        return nobody
     if run.due_at is not None and run.due_at <= now:
         if run.strikes >= LONELY_AFTER:
             return (
@@ -77,7 +77,8 @@ def _owned(run: RunRecord, sessions: Sequence[SessionRecord], now: float) -> str
     return f"Running on {name}. {doing}"
 
 
-def _unserved(run: RunRecord, sessions: Sequence[SessionRecord]) -> str | None:
+def unserved(run: RunRecord, sessions: Sequence[SessionRecord]) -> str | None:
+    """That no living worker can take the run, and what to do; None if one can."""
     wanted = f"workflow {run.workflow}" + ("" if run.version is None else f" version {run.version}")
     living = [session for session in sessions if session.alive]
     for session in living:
@@ -93,8 +94,8 @@ def _unserved(run: RunRecord, sessions: Sequence[SessionRecord]) -> str | None:
 
 
 def _served(run: RunRecord, sessions: Sequence[SessionRecord], otherwise: str) -> str:
-    unserved = _unserved(run, sessions)
-    return otherwise if unserved is None else f". {unserved}"
+    nobody = unserved(run, sessions)
+    return otherwise if nobody is None else f". {nobody}"
 
 
 def _waiting(waits: Sequence[Wait], now: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar, final
 
 from durable._author.registry import Registry
+from durable._core.loop import WorkflowLoop
 from durable._engine.ahead import Company
 from durable._engine.gathering import Gathering
 from durable._engine.wakeups import Changes
@@ -22,7 +23,7 @@ from durable.store import Joining, Store
 
 T = TypeVar("T")
 
-__all__ = ["Link"]
+__all__ = ["Link", "refuse_in_workflow"]
 
 _ATTEMPTS: Final = 12  # a client waits out some seconds of bad weather, then says so
 
@@ -62,6 +63,7 @@ class Link:
 
     async def open(self) -> None:
         """Connect, once."""
+        refuse_in_workflow()
         if self._closed:
             raise DurableError("This client is closed; connect() again.")
         if self._loop is not None:
@@ -93,7 +95,9 @@ class Link:
 
         Raises:
             DurableError: It is not open, or was opened in another event loop.
+            WorkflowCodeError: A workflow uses it.
         """
+        refuse_in_workflow()
         if self._loop is None or self._closed:
             raise DurableError("This client is not open. Use it inside `async with connect(...) as client:`.")
         if self._loop is not asyncio.get_running_loop():
@@ -146,6 +150,20 @@ class Link:
 
     def _send_all(self, messages: Sequence[Message]) -> Awaitable[Sequence[Sent]]:
         return self.company.take_along(self.store.send(messages))
+
+
+def refuse_in_workflow() -> None:
+    """A client is no part of a workflow.
+
+    Raises:
+        WorkflowCodeError: It is used in the code of one.
+    """
+    running = asyncio.events._get_running_loop()
+    if isinstance(running, WorkflowLoop):
+        running.refuse(
+            "A workflow's code has used a client, and would do so again at every replay. Start another run by "
+            "ctx.child(...); do what else the client is for in a step."
+        )
 
 
 def _run_bytes(new: NewRun) -> int:

@@ -10,7 +10,7 @@ from durable._engine.connect import connect
 from durable._engine.worker import Worker
 from durable._model.ids import RunId
 from durable._model.runs import RunStatus
-from durable.errors import NonDeterminismError, RunBlocked, WorkflowCodeError
+from durable.errors import DurableError, NonDeterminismError, RunBlocked, WorkflowCodeError
 
 R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741
@@ -36,8 +36,14 @@ def run(wf: Any, /, *input: Any, id: str | None = None, store: str | None = None
         RunFailed: The run failed; the original exception is its cause.
         RunCancelled: It was cancelled.
         RunBlocked: It cannot go on without a person (an unknown outcome, say).
+        DurableError: An event loop is running here already.
         NonDeterminismError, WorkflowCodeError: It cannot go on without a change of the code; it is blocked, not lost.
     """
+    if asyncio.events._get_running_loop() is not None:
+        raise DurableError(
+            "durable.run(...) has an event loop of its own, and one is running here (a notebook's, perhaps). Write: "
+            "async with connect(url) as client, Worker(client, workflows=[wf]): await (await client.start(wf)).result()"
+        )
     return asyncio.run(_run(wf, input, id, store))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, final, overload
 
 from durable._author.definitions import Invocation, Workflow
 from durable._engine.handle import Handle, Status
+from durable._engine.link import refuse_in_workflow
 from durable._model.duration import Duration
 from durable.errors import DurableError
 
@@ -38,11 +39,8 @@ class SyncClient:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> SyncClient:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
+        refuse_in_workflow()
+        if asyncio.events._get_running_loop() is not None:
             raise DurableError("client.sync would block this event loop; use the client itself, with await.")
         theirs = self._client.link.loop
         if theirs is not None and theirs.is_running():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from durable._author.logs import logger
+from durable._core.why import unserved
 from durable._engine.wakeups import Changes
 from durable._engine.weather import Weather
 from durable._model.ids import RunId
@@ -27,6 +28,7 @@ __all__ = ["End", "RunWatch"]
 _log = logger("durable.client")
 _PAGE: Final = 500
 _FRESH_SECONDS: Final = 0.05
+_UNSERVED_SECONDS: Final = 5.0  # workers start, and deploys happen: nobody is told of a run that lies for a moment
 
 
 @final
@@ -76,6 +78,7 @@ class RunWatch:
         self._told: set[RunId] = set()
         self._task: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
+        self._ask_workers_at = 0.0
         self._tended: list[Container[RunId]] = []
         self._fresh: OrderedDict[RunId, float] = OrderedDict()  # until when; in the order in which they came
 
@@ -235,6 +238,7 @@ class RunWatch:
         for start in range(0, len(runs), _PAGE):
             page = runs[start : start + _PAGE]
             records = await self._weather.through(lambda page=page: self._store.get(page))  # type: ignore[misc]
+            await self._say_unserved([record for record in records if record is not None])
             for run, record in zip(page, records, strict=True):
                 if record is not None and record.status is RunStatus.BLOCKED and run not in self._told:
                     self._told.add(run)
@@ -245,3 +249,21 @@ class RunWatch:
                     end = None if record is None else End(record.workflow, record.version, None)
                     for waiter in self._waiting.pop(run, []):
                         waiter.tell(end)
+
+    async def _say_unserved(self, records: Sequence[RunRecord]) -> None:
+        """Once a run: that it is due, and that no living worker can take it."""
+        now = self._clock.now() - _UNSERVED_SECONDS
+        lying = [
+            run
+            for run in records
+            if run.owner is None and run.due_at is not None and run.due_at < now and run.id not in self._told
+        ]
+        if not lying or self._clock.monotonic() < self._ask_workers_at:
+            return
+        self._ask_workers_at = self._clock.monotonic() + _UNSERVED_SECONDS
+        sessions = await self._weather.through(self._store.sessions)
+        for run in lying:
+            nobody = unserved(run, sessions)
+            if nobody is not None:
+                self._told.add(run.id)
+                _log.warning("Waiting for run %s: %s", run.id, nobody)

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 from durable._author.definitions import Step, Workflow
 from durable._author.logs import logger
@@ -41,6 +41,7 @@ from durable.observing import Observer
 __all__ = ["Worker"]
 
 _log = logger("durable.worker")
+_SILENT_SECONDS: Final = 1.0  # of a drain, before it says what it waits for
 
 
 @final
@@ -120,6 +121,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._freed = asyncio.Event()
         self._started = False
+        self._said_drain = False
         self._ticked = 0.0
         client.register(self.registry)
 
@@ -146,6 +148,7 @@ class Worker:
             if self._stopping.is_set():
                 second.set()
             elif self._held:
+                self._said_drain = True
                 _log.warning(
                     "Stopping: waiting up to %.0f s for steps in flight. Again to stop now.", self._drain_seconds
                 )
@@ -302,9 +305,13 @@ class Worker:
         committer = self._tasks[0]
         began = self._link.clock.monotonic()
         while self._held and not committer.done():
-            if self._link.clock.monotonic() - began >= self._drain_seconds:  # a second signal sets it to 0
-                _log.warning("%d runs had steps in flight when the time to drain was over.", len(self._held))
+            waited = self._link.clock.monotonic() - began
+            if waited >= self._drain_seconds:  # a second signal sets it to 0
+                _log.warning("Runs with steps in flight when the time to drain was over: %d.", len(self._held))
                 return
+            if waited >= _SILENT_SECONDS and not self._said_drain:
+                self._said_drain = True
+                _log.warning("Stopping: waiting up to %.0f s for steps in flight.", self._drain_seconds)
             self._freed.clear()
             timer = asyncio.ensure_future(self._link.clock.sleep(0.2))
             room = asyncio.ensure_future(self._freed.wait())

@@ -83,6 +83,6 @@ def _must_exist(url: str) -> None:
     if scheme == "sqlite" and path and not path.startswith(":") and not Path(path).exists():
         raise Failure(
             f"There is no store {shown_url(url)}.",
-            "Say where it is with --store or DURABLE_STORE; a worker or a start creates one.",
+            "Say where it is with --store or DURABLE_STORE; a worker creates one, or: durable start FILE:WORKFLOW",
             Exit.UNREACHABLE,
         )

@@ -1,7 +1,9 @@
 """What can be seen and done from outside: values, streams, status, lists, on_complete, the blocking twin."""
 
 import asyncio
+import sys
 import threading
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +21,7 @@ from durable import (
     RunNotFound,
     Worker,
     connect,
+    run,
     step,
     workflow,
 )
@@ -568,3 +571,86 @@ def test_the_blocking_twin_says_that_the_loop_of_its_client_has_ended(memory: An
     thread.join(10)
     assert len(said) == 2
     assert all("has ended" in text for text in said)
+
+
+@pytest.mark.parametrize("way", ["start", "sync", "connect"])
+async def test_a_client_in_a_workflows_code_blocks_the_run_and_says_what_to_use(rig: Any, way: str) -> None:
+    """One way sent to the other: "use the client itself", "use it by client.sync"."""
+
+    @workflow
+    async def child(ctx: Context) -> None: ...
+
+    async def start() -> None:
+        await client.start(child)
+
+    async def sync() -> None:
+        with client.sync as blocking:
+            blocking.start(child)
+
+    async def another() -> None:
+        async with connect(rig.url):
+            pass
+
+    @workflow
+    async def wf(ctx: Context) -> None:
+        await {"start": start, "sync": sync, "connect": another}[way]()
+
+    async with rig.serving(wf, child) as client:
+        handle = await client.start(wf)
+
+        async def blocked() -> bool:
+            return (await handle.status()).state == "blocked"
+
+        await rig.until(blocked)
+        assert "ctx.child" in await handle.explain()
+
+
+async def test_who_waits_for_a_run_that_no_worker_can_take_is_told_once(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from durable._engine import watching
+
+    monkeypatch.setattr(watching, "_UNSERVED_SECONDS", 0.1)
+
+    @workflow
+    async def nobodys(ctx: Context) -> int:
+        return 1
+
+    async with connect(rig.url) as client, rig.worker(client, waiting):
+        handle = await client.start(nobodys)
+        with pytest.raises(TimeoutError):
+            await handle.result(timeout=3.5)
+        (told,) = [record.getMessage() for record in caplog.records if handle.id in record.getMessage()]
+        reason = "No live worker has workflow nobodys version 1. Start one that does."
+        assert told == f"Waiting for run {handle.id}: {reason}"
+        caplog.clear()
+        held = await client.start(waiting, 1)
+        with pytest.raises(TimeoutError):
+            await held.result(timeout=1)
+        assert not caplog.records
+
+
+async def test_durable_run_says_what_to_write_in_a_running_loop() -> None:
+    with pytest.raises(DurableError, match="async with connect"):
+        run(waiting, 1, store="memory://")
+
+
+async def test_a_call_that_was_not_awaited_is_told_of_with_its_line(rig: Any) -> None:
+    lines: list[int] = []
+
+    @step
+    async def charge() -> None: ...
+
+    @workflow
+    async def wf(ctx: Context) -> None:
+        lines.append(sys._getframe().f_lineno + 1)
+        receipt = ctx.step(charge)
+        await ctx.sleep("10ms")
+        del receipt
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        async with rig.serving(wf) as client:
+            await rig.end(await client.start(wf))
+    found = {(one.filename, one.lineno) for one in heard if "'charge' was never awaited" in str(one.message)}
+    assert found == {(__file__, lines[0])}

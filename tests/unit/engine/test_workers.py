@@ -564,3 +564,17 @@ async def test_a_worker_that_cannot_reach_its_store_is_stopped_all_the_same() ->
         assert not running.done()
         worker.stop()
         await running
+
+
+async def test_a_worker_that_waits_for_steps_when_its_block_is_left_says_so(
+    memory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ctrl-C was followed by half a minute of nothing."""
+    held = holding()
+    async with connect(memory.url) as client:
+        async with memory.worker(client, held.workflow, drain=10):
+            await client.start(held.workflow, "a")
+            await memory.until(lambda: held.begun)
+            asyncio.get_running_loop().call_later(1.5, held.go.set)
+    said = [record.getMessage() for record in caplog.records if "Stopping" in record.getMessage()]
+    assert said == ["Stopping: waiting up to 10 s for steps in flight."]
