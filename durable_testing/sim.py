@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -324,7 +324,7 @@ async def _start_many(sim: Sim, wf: Any, *args: Any, **options: Any) -> list[Han
     calls = wf
     if isinstance(wf, Workflow) or args:
         sim.world.require(wf)
-    elif isinstance(wf, Iterable):
+    elif isinstance(wf, Iterable) and not isinstance(wf, str | bytes | Mapping):
         calls = list(wf)
         for call in calls:
             sim.world.require(call)

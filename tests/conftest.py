@@ -125,7 +125,7 @@ class Rig:
 
         Its lease ends now, as if it had been the last moment of it; unless ``proven`` is False.
         """
-        worker._started = False
+        worker._life = "over"
         worker._stopping.set()
         for task in worker._tasks:
             task.cancel()

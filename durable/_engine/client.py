@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
@@ -400,7 +401,7 @@ class Client:
         """A small versioned side table in the store, for programs that stand on this client."""
         return Records(self.link)
 
-    @property
+    @cached_property
     def sync(self) -> SyncClient:
         """The blocking twin of this client, for code without an event loop: ``with connect(url).sync as client:``."""
         return SyncClient(self)

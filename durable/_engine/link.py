@@ -54,6 +54,8 @@ class Link:
         self._sends = Gathering(self._send_all, _message_bytes, weather, clock, _ATTEMPTS)
         self._controls = Gathering(lambda verbs: self.store.control(verbs), _control_bytes, weather, clock, _ATTEMPTS)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening = asyncio.Lock()
+        self._opened = False
         self._closed = False
 
     @property
@@ -66,23 +68,30 @@ class Link:
         refuse_in_workflow()
         if self._closed:
             raise DurableError("This client is closed; connect() again.")
-        if self._loop is not None:
-            self.require_open()
-            return
-        self._loop = asyncio.get_running_loop()
-        try:
-            await self.weather.through(self.store.open, attempts=_ATTEMPTS)
-        except BaseException:
-            self._loop = None
-            await self.store.close()
-            raise
-        for hints in dict.fromkeys((self.changes, self.work)):
-            hints.start()
+        self._require_own_loop()
+        async with self._opening:  # whoever asks meanwhile waits until it is
+            if self._opened or self._closed:
+                return
+            self._loop = asyncio.get_running_loop()
+            try:
+                await self.weather.through(self.store.open, attempts=_ATTEMPTS)
+            except BaseException:
+                self._loop = None
+                await self.store.close()
+                raise
+            if self._closed:
+                await self.store.close()
+                raise DurableError("This client was closed while it was being opened; connect() again.")
+            self._opened = True
+            for hints in dict.fromkeys((self.changes, self.work)):
+                hints.start()
 
     async def close(self) -> None:
         """Let go of the store, once."""
-        if self._loop is not None and not self._closed:
-            self._closed = True
+        if self._loop is None or self._closed:
+            return
+        self._closed = True
+        if self._opened:  # else whoever is opening it closes it
             for calls in (self._creates, self._sends, self._controls):
                 await calls.close()
             await self.watch.stop()
@@ -98,9 +107,12 @@ class Link:
             WorkflowCodeError: A workflow uses it.
         """
         refuse_in_workflow()
-        if self._loop is None or self._closed:
+        if not self._opened or self._closed:
             raise DurableError("This client is not open. Use it inside `async with connect(...) as client:`.")
-        if self._loop is not asyncio.get_running_loop():
+        self._require_own_loop()
+
+    def _require_own_loop(self) -> None:
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
             raise DurableError(
                 "This client belongs to the event loop that it was opened in. In another thread use it by "
                 "`with client.sync as blocking:`; in another event loop connect() again."

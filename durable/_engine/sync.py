@@ -27,69 +27,88 @@ _LOOK_SECONDS: Final = 1.0  # at a loop that is somebody else's and may have end
 
 
 @final
+class _LoopThread:
+    """An event loop in a thread of its own, for a client that is open in no other."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        started = threading.Event()
+        self.loop.call_soon(started.set)
+        self._thread = threading.Thread(target=self._run, name="durable-sync", daemon=True)
+        self._thread.start()
+        started.wait()
+
+    def _run(self) -> None:
+        loop = self.loop
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+    def stop(self) -> None:
+        """End it, and the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+
+@final
 class SyncClient:
     """``with connect(url).sync as client: client.start(order, ...).result()`` — the same verbs, without await.
 
-    Of a client that is open in another thread's event loop it uses that loop, and leaves the client open.
+    Any number of threads may enter it; the last that leaves closes the client. Of a client that is open in another
+    thread's event loop it uses that loop, and leaves the client open.
     """
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._gate = threading.Lock()
+        self._users = 0  # threads that have entered and not left; what follows is guarded by the gate, as this is
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: _LoopThread | None = None
 
     def __enter__(self) -> SyncClient:
         refuse_in_workflow()
         if asyncio.events._get_running_loop() is not None:
-            raise DurableError("client.sync would block this event loop; use the client itself, with await.")
-        theirs = self._client.link.loop
-        if theirs is not None and theirs.is_running():
-            self._loop = theirs
-            return self
-        self._serve()
+            raise _blocks()
+        with self._gate:
+            if self._users == 0:
+                self._loop = self._client.link.loop
+                if self._loop is None:
+                    self._thread = _LoopThread()
+                    self._loop = self._thread.loop
+                elif not self._loop.is_running():
+                    raise DurableError("The event loop that this client was opened in does not run. Connect again.")
+            self._users += 1
         try:
-            self._call(self._client.open())
+            self._call(self._client.open())  # another thread may be opening it just now
         except BaseException:
-            self._stop()
+            self._leave()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if self._thread is not None:
-                self._call(self._client.close())
-        finally:
-            self._stop()
+        self._leave()
 
-    def _serve(self) -> None:
-        """A loop of its own, in a thread of its own."""
-        started = threading.Event()
-
-        def serve() -> None:
-            loop = asyncio.new_event_loop()
-            self._loop = loop
-            asyncio.set_event_loop(loop)
-            loop.call_soon(started.set)
-            loop.run_forever()
-            left = asyncio.all_tasks(loop)
-            for task in left:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-
-        self._thread = threading.Thread(target=serve, name="durable-sync", daemon=True)
-        self._thread.start()
-        started.wait()
-
-    def _stop(self) -> None:
-        loop, thread = self._loop, self._thread
-        self._loop = self._thread = None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+    def _leave(self) -> None:
+        """The last of those for whom the loop was made closes the client."""
+        with self._gate:
+            self._users -= 1
+            if self._users:
+                return
+            try:
+                if self._thread is not None:
+                    try:
+                        self._call(self._client.close())
+                    finally:
+                        self._thread.stop()
+            finally:
+                self._loop = self._thread = None
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         loop = self._loop
@@ -99,11 +118,14 @@ class SyncClient:
         if not loop.is_running():
             work.close()
             raise _ended()
+        if asyncio.events._get_running_loop() is loop:
+            work.close()
+            raise _blocks()
         answer = asyncio.run_coroutine_threadsafe(work, loop)
         while wait((answer,), _LOOK_SECONDS).not_done:
             if not loop.is_running():
                 raise _ended()
-        if answer.cancelled():  # by the end of the loop; nobody else can
+        if answer.cancelled():
             raise _ended()
         return answer.result()
 
@@ -144,8 +166,14 @@ class SyncClient:
         return lambda *args, **kwargs: self._call(method(*args, **kwargs))
 
 
+def _blocks() -> DurableError:
+    return DurableError("client.sync would block this event loop; use the client itself, with await.")
+
+
 def _ended() -> DurableError:
-    return DurableError("The event loop of this client has ended; a call under way may have been done. Connect again.")
+    return DurableError(
+        "This client was closed, or its event loop has ended; a call under way may have been done. Connect again."
+    )
 
 
 class Caller(Protocol):

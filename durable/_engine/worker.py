@@ -35,7 +35,7 @@ from durable._model import defaults
 from durable._model.claims import WorkerSession
 from durable._model.duration import Duration, seconds_of
 from durable._model.ids import RunId, SessionId, check_name
-from durable.errors import InvalidInput, StoreError
+from durable.errors import DurableError, InvalidInput, StoreError
 from durable.observing import Observer
 
 __all__ = ["Worker"]
@@ -120,7 +120,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._freed = asyncio.Event()
-        self._started = False
+        self._life: Literal["new", "starting", "working", "over"] = "new"
         self._said_drain = False
         self._ticked = 0.0
         client.register(self.registry)
@@ -163,6 +163,7 @@ class Worker:
         try:
             await self._until_asked(starting)
             if starting.done():
+                starting.result()
                 await self._until_asked(*self._tasks)
         finally:
             starting.cancel()  # while the store is away it would wait on
@@ -193,7 +194,7 @@ class Worker:
 
     def abandon(self) -> None:
         """Forget everything, as when the process is killed: nothing is written, nothing given back. For simulators."""
-        if self._started:
+        if self._life in ("working", "over"):
             self._slots.drop()
         self._cache.clear()
 
@@ -209,9 +210,26 @@ class Worker:
                 part.result()
 
     async def _start(self) -> None:
-        if self._started:
-            return
-        await self._client.open()
+        """Once in its life; a start that has failed may be tried again."""
+        match self._life:
+            case "working":
+                return
+            case "starting":
+                raise DurableError("This worker is starting already.")
+            case "over":
+                raise DurableError("This worker has stopped. Make another one: Worker(client, ...).")
+            case "new":
+                self._life = "starting"
+        try:
+            await self._client.open()
+            await self._join()
+        except BaseException:
+            self._life = "new"
+            raise
+        self._life = "working"
+
+    async def _join(self) -> None:
+        """Make itself known in the store, and begin."""
         clock, store = self._link.clock, self._link.store
         session = self._session = WorkerSession(
             SessionId(clock.token()), self.name, self._lease_seconds, self.registry.pairs(), self.queues
@@ -225,11 +243,12 @@ class Worker:
             self._time.heard(await weather.through(store.now))
             self._lease = Lease(clock, self._lease_seconds)
             await weather.through(lambda: store.renew(session))  # from here on others know what it has registered
+            self._build(session, pace, weather, teller)
         except BaseException:
             await teller.close()
+            with contextlib.suppress(StoreError):
+                await store.leave(session.id)
             raise
-        self._started = True
-        self._build(session, pace, weather, teller)
 
     def _build(self, session: WorkerSession, pace: Pace, weather: Weather, teller: Teller) -> None:
         """Its rooms, and the tasks that run in them."""
@@ -279,9 +298,9 @@ class Worker:
 
     async def _stop(self) -> None:
         """Stop claims → drain → stop the heartbeat → leave (B22, B102)."""
-        if not self._started:
+        if self._life != "working":
             return
-        self._started = False
+        self._life = "over"
         self._stopping.set()
         self._link.company.workers.pop(self._ahead, None)
         try:

@@ -654,3 +654,62 @@ async def test_a_call_that_was_not_awaited_is_told_of_with_its_line(rig: Any) ->
             await rig.end(await client.start(wf))
     found = {(one.filename, one.lineno) for one in heard if "'charge' was never awaited" in str(one.message)}
     assert found == {(__file__, lines[0])}
+
+
+def test_threads_that_enter_the_blocking_twin_of_a_new_client_share_its_loop(rig: Any) -> None:
+    """Found by a review: each made a loop of its own, and the first that left closed the client for all."""
+
+    @workflow
+    async def wf(ctx: Context, number: int) -> None: ...
+
+    client, wrong = connect(rig.url), list[BaseException]()
+    together = threading.Barrier(8)
+
+    def use(number: int) -> None:
+        try:
+            together.wait()
+            with client.sync as blocking:
+                together.wait()
+                for n in range(number):
+                    blocking.start(wf, n)
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+    with connect(rig.url).sync as later:
+        if not rig.url.startswith("memory"):
+            assert later.count() == sum(range(8))
+    with pytest.raises(DurableError, match="connect\\(\\) again"), client.sync:
+        pass
+
+
+async def test_the_blocking_twin_is_refused_where_it_would_wait_for_itself(memory: Any) -> None:
+    client = connect(memory.url)
+    blocking = await asyncio.to_thread(client.sync.__enter__)
+    thread_of_the_loop: list[BaseException] = []
+
+    async def inside() -> None:
+        try:
+            blocking.count()
+        except DurableError as error:
+            thread_of_the_loop.append(error)
+
+    assert blocking._loop is not None
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(inside(), blocking._loop))
+    assert "would block" in str(thread_of_the_loop[0])
+    await asyncio.to_thread(blocking.__exit__, None, None, None)
+
+
+def test_the_blocking_twin_of_a_client_whose_loop_stands_still_says_so(memory: Any) -> None:
+    loop = asyncio.new_event_loop()
+    client = connect(memory.url)
+    loop.run_until_complete(client.open())
+    with pytest.raises(DurableError, match="does not run"), client.sync:
+        pass
+    loop.run_until_complete(client.close())
+    loop.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durable import Client, Context, Retry, Worker, connect, step, workflow
-from durable.errors import Corrupt, Transient
+from durable.errors import Corrupt, DurableError, Transient
 from durable_testing import MemoryStore
 
 pytestmark = pytest.mark.slow
@@ -578,3 +578,64 @@ async def test_a_worker_that_waits_for_steps_when_its_block_is_left_says_so(
             asyncio.get_running_loop().call_later(1.5, held.go.set)
     said = [record.getMessage() for record in caplog.records if "Stopping" in record.getMessage()]
     assert said == ["Stopping: waiting up to 10 s for steps in flight."]
+
+
+async def test_what_is_abandoned_while_it_drains_writes_nothing_more(rig: Any) -> None:
+    """Found by a review: a worker that was stopping kept its runs, and its steps' outcomes were committed."""
+    held = holding()
+    async with connect(rig.url) as client:
+        worker = rig.worker(client, held.workflow)
+        await worker._start()
+        handle = await client.start(held.workflow, "a")
+        await rig.until(lambda: held.begun)
+        stopping = asyncio.create_task(worker._stop())
+        await asyncio.sleep(0.05)
+        worker.abandon()
+        assert worker.held == 0
+        held.go.set()
+        await stopping
+        assert [row.event for row in await handle.history()] == []
+
+
+async def test_a_worker_works_once(rig: Any) -> None:
+    """Found by a review: entered twice at once it was two, and entered again it beat and took nothing."""
+    held = holding()
+    async with connect(rig.url) as client:
+        worker = rig.worker(client, held.workflow)
+        results = await asyncio.gather(worker.__aenter__(), worker.__aenter__(), return_exceptions=True)
+        assert results[0] is worker
+        assert results[1] is worker or "already" in str(results[1])  # if the first was not through yet
+        assert len([session for session in await client.store.sessions() if session.alive]) == 1
+        await worker.__aexit__(None, None, None)
+        with pytest.raises(DurableError, match="Make another one"):
+            await worker.run()
+
+
+async def test_a_start_that_is_cancelled_leaves_nobody_in_the_store(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = holding()
+    async with connect(rig.url) as client:
+        renew = client.store.renew
+
+        async def slow(session: Any) -> Any:
+            answer = await renew(session)
+            await asyncio.sleep(10)
+            return answer
+
+        monkeypatch.setattr(client.store, "renew", slow)
+        starting = asyncio.create_task(rig.worker(client, held.workflow).run())
+        await asyncio.sleep(0.2)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert [session for session in await client.store.sessions() if session.alive] == []
+
+
+async def test_workers_that_open_their_client_at_once_wait_for_it(rig: Any, caplog: pytest.LogCaptureFixture) -> None:
+    held = holding()
+    client = connect(rig.url)
+    workers = [rig.worker(client, held.workflow) for _ in range(3)]
+    await asyncio.gather(*(worker.__aenter__() for worker in workers))
+    assert [record.getMessage() for record in caplog.records] == []
+    for worker in workers:
+        await worker.__aexit__(None, None, None)
+    await client.close()

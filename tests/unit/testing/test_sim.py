@@ -292,6 +292,9 @@ async def test_many_are_started_at_once_as_by_a_client() -> None:
         assert timedelta(hours=1) <= sim.now() - began < timedelta(hours=1, seconds=1)
         with pytest.raises(UnknownWorkflow, match="No worker of this simulation"):
             await sim.start_many([paying.bind(1)])
+        for strange in ({double.bind(1): 1}, "double", b"double", [double]):
+            with pytest.raises(InvalidInput, match="start_many takes"):
+                await sim.start_many(strange)  # type: ignore[call-overload]
         assert await sim.count() == 5
 
 
