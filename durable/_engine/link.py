@@ -66,11 +66,11 @@ class Link:
     async def open(self) -> None:
         """Connect, once."""
         refuse_in_workflow()
-        if self._closed:
-            raise DurableError("This client is closed; connect() again.")
         self._require_own_loop()
         async with self._opening:  # whoever asks meanwhile waits until it is
-            if self._opened or self._closed:
+            if self._closed:
+                raise DurableError("This client is closed; connect() again.")
+            if self._opened:
                 return
             self._loop = asyncio.get_running_loop()
             try:
@@ -112,7 +112,7 @@ class Link:
         self._require_own_loop()
 
     def _require_own_loop(self) -> None:
-        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+        if self.loop is not None and self.loop is not asyncio.get_running_loop():
             raise DurableError(
                 "This client belongs to the event loop that it was opened in. In another thread use it by "
                 "`with client.sync as blocking:`; in another event loop connect() again."

@@ -9,17 +9,13 @@ from typing import Any, final
 
 from durable._author.logs import logger
 from durable._engine.ahead import Ahead, Asked
-from durable._engine.demand import Demand
 from durable._engine.link import Link
 from durable._engine.pace import Pace
-from durable._engine.runner import Runner
 from durable._engine.services import Services
 from durable._engine.session import Lease
 from durable._engine.slots import Slots
-from durable._engine.takeup import more_unread
 from durable._model import defaults
 from durable._model.claims import Poll, Want, WorkerSession
-from durable._model.ids import RunId
 from durable.errors import Corrupt
 
 __all__ = ["Polling"]
@@ -47,9 +43,7 @@ class Polling:
         session: WorkerSession,
         lease: Lease,
         pace: Pace,
-        demand: Demand,
         slots: Slots,
-        held: dict[RunId, Runner],
         services: Services,
         stopping: asyncio.Event,
         freed: asyncio.Event,
@@ -58,9 +52,7 @@ class Polling:
         self._session = session
         self._lease = lease
         self._pace = pace
-        self._demand = demand
         self._slots = slots
-        self._held = held
         self._services = services
         self._stopping = stopping
         self._freed = freed
@@ -100,7 +92,7 @@ class Polling:
             self._services.teller.polled(len(poll.claims), len(poll.lost), began)
             self._pace.polled(want, poll)
             self._slots.reconcile(poll, named)
-            if (len(poll.claims) >= max(want.limit, 1) and self._slots.free() > 0) or more_unread(poll, self._held):
+            if (len(poll.claims) >= max(want.limit, 1) and self._slots.free() > 0) or self._slots.lacks_messages(poll):
                 return None
             await self._rest(asked.hint, self.ahead.rest(), want, poll)
             return self.ahead.wake()
@@ -116,7 +108,7 @@ class Polling:
         pause = asyncio.ensure_future(self._link.clock.pause(seconds, due))
         waits: list[asyncio.Future[Any]] = [hint, taken, pause]
         more = poll.next_due_at is not None and poll.next_due_at <= poll.now
-        if free == 0 or more or not self._demand.all(want.lanes):
+        if free == 0 or more or not self._slots.wants_all(want.lanes):
             waits.append(asyncio.ensure_future(self._freed.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, final
 
 from durable._author.definitions import Workflow, WorkflowPolicy
@@ -14,6 +14,7 @@ from durable._engine.cache import Cache
 from durable._engine.demand import Demand
 from durable._engine.runner import Runner
 from durable._engine.services import Services
+from durable._engine.takeup import more_unread
 from durable._engine.watching import RunWatch
 from durable._model.claims import Claim, Held, Poll
 from durable._model.ids import RunId
@@ -70,6 +71,14 @@ class Slots:
     def lanes(self) -> tuple[Lane, ...]:
         """Where there may be runs for it now."""
         return self._demand.lanes(self._names())
+
+    def wants_all(self, lanes: Sequence[Lane]) -> bool:
+        """Whether these are all, so that no workflow waits for the end of one of its runs here."""
+        return self._demand.all(lanes)
+
+    def lacks_messages(self, poll: Poll) -> bool:
+        """Whether the inbox of a held run may have more than this answer brought."""
+        return more_unread(poll, self._held)
 
     def free(self) -> int:
         """How many runs more it takes now."""

@@ -75,7 +75,8 @@ class RunWatch:
         self._weather = weather
         self._waiting: dict[RunId, list[_Waiter]] = {}
         self._named: dict[RunId, None] = {}
-        self._told: set[RunId] = set()
+        self._blocked: set[RunId] = set()  # of which it was told
+        self._unserved: set[RunId] = set()  # likewise
         self._task: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
         self._ask_workers_at = 0.0
@@ -172,7 +173,8 @@ class RunWatch:
                 waiters.remove(waiter)
             if not waiters:
                 self._waiting.pop(run, None)
-                self._told.discard(run)
+                self._blocked.discard(run)
+                self._unserved.discard(run)
 
     def _is_held(self, run: RunId) -> bool:
         return any(run in held for held in self._tended)
@@ -238,10 +240,9 @@ class RunWatch:
         for start in range(0, len(runs), _PAGE):
             page = runs[start : start + _PAGE]
             records = await self._weather.through(lambda page=page: self._store.get(page))  # type: ignore[misc]
-            await self._say_unserved([record for record in records if record is not None])
             for run, record in zip(page, records, strict=True):
-                if record is not None and record.status is RunStatus.BLOCKED and run not in self._told:
-                    self._told.add(run)
+                if record is not None and record.status is RunStatus.BLOCKED and run not in self._blocked:
+                    self._blocked.add(run)
                     _log.warning(
                         "Waiting for run %s, which is blocked: %s It goes on when it is resumed.", run, record.blocked
                     )
@@ -249,6 +250,7 @@ class RunWatch:
                     end = None if record is None else End(record.workflow, record.version, None)
                     for waiter in self._waiting.pop(run, []):
                         waiter.tell(end)
+            await self._say_unserved([record for record in records if record is not None and not record.ended])
 
     async def _say_unserved(self, records: Sequence[RunRecord]) -> None:
         """Once a run: that it is due, and that no living worker can take it."""
@@ -256,7 +258,7 @@ class RunWatch:
         lying = [
             run
             for run in records
-            if run.owner is None and run.due_at is not None and run.due_at < now and run.id not in self._told
+            if run.owner is None and run.due_at is not None and run.due_at < now and run.id not in self._unserved
         ]
         if not lying or self._clock.monotonic() < self._ask_workers_at:
             return
@@ -264,6 +266,6 @@ class RunWatch:
         sessions = await self._weather.through(self._store.sessions)
         for run in lying:
             nobody = unserved(run, sessions)
-            if nobody is not None:
-                self._told.add(run.id)
+            if nobody is not None and run.id in self._waiting:
+                self._unserved.add(run.id)
                 _log.warning("Waiting for run %s: %s", run.id, nobody)

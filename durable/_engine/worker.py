@@ -41,6 +41,7 @@ from durable.observing import Observer
 __all__ = ["Worker"]
 
 _log = logger("durable.worker")
+_LEAVE_SECONDS: Final = 1.0  # for the farewell of a start that came to nothing; without it the lease ends by itself
 _SILENT_SECONDS: Final = 1.0  # of a drain, before it says what it waits for
 
 
@@ -246,8 +247,9 @@ class Worker:
             self._build(session, pace, weather, teller)
         except BaseException:
             await teller.close()
-            with contextlib.suppress(StoreError):
-                await store.leave(session.id)
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await store.leave(session.id)
             raise
 
     def _build(self, session: WorkerSession, pace: Pace, weather: Weather, teller: Teller) -> None:
@@ -281,9 +283,7 @@ class Worker:
         self._slots = Slots(
             held, self._cache, self._demand, self._concurrency, self._services, self._link.watch, stopping, freed
         )
-        polling = Polling(
-            self._link, session, self._lease, pace, self._demand, self._slots, held, self._services, stopping, freed
-        )
+        polling = Polling(self._link, session, self._lease, pace, self._slots, self._services, stopping, freed)
         self._ahead = polling.ahead
         self._link.company.workers[self._ahead] = None
         loop = asyncio.get_running_loop()

@@ -1,27 +1,21 @@
-"""What can be seen and done from outside: values, streams, status, lists, on_complete, the blocking twin."""
+"""What can be seen and done from outside: values, streams, status, lists, on_complete, words of warning."""
 
 import asyncio
 import sys
-import threading
 import warnings
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from durable import (
-    Client,
     Completion,
     Context,
-    DurableError,
     InvalidInput,
     Retry,
     RunFailed,
     RunNotFound,
-    Worker,
     connect,
-    run,
     step,
     workflow,
 )
@@ -444,167 +438,6 @@ async def test_history_shows_the_journal_for_people(rig: Any) -> None:
     assert all(one.at <= two.at for one, two in zip(rows, rows[1:], strict=False))
 
 
-@pytest.mark.slow
-def test_the_blocking_twin_says_the_same_without_await(rig: Any) -> None:
-    @workflow
-    async def wf(ctx: Context, n: int) -> int:
-        ctx.emit("s", n)
-        return n + await ctx.wait_for_signal("go")
-
-    async def serve(ready: Any, stop: Any) -> None:
-        async with rig.serving(wf):
-            ready.set()
-            while not stop.is_set():
-                await asyncio.sleep(0.01)
-
-    ready, stop = threading.Event(), threading.Event()
-    server = threading.Thread(target=lambda: asyncio.run(serve(ready, stop)))
-    server.start()
-    try:
-        assert ready.wait(5)
-        with connect(rig.url).sync as client:
-            handle = client.start(wf, 1, id="r")
-            client.signal("r", "go", 41)
-            assert handle.result(timeout=5) == 42
-            assert handle.status().state == "completed"
-            assert list(handle.stream("s")) == [1]
-            assert client.count() == 1
-            assert [run.id for run in client.list()] == ["r"]
-            assert client.handle("r", wf).result() == 42
-            with pytest.raises(RunNotFound):
-                client.handle("nobody").status()
-    finally:
-        stop.set()
-        server.join(5)
-
-
-async def test_the_blocking_twin_refuses_to_block_a_loop(memory: Any) -> None:
-    with pytest.raises(DurableError, match="event loop"):
-        connect(memory.url).sync.__enter__()
-
-
-async def test_a_client_is_of_the_loop_that_it_was_opened_in(rig: Any) -> None:
-    """From another loop a call that went along with others was never answered: nobody woke its loop."""
-
-    @workflow
-    async def wf(ctx: Context) -> None: ...
-
-    async with connect(rig.url) as client, rig.worker(client, wf):
-        handle = await client.start(wf)
-        calls: list[Callable[[], Any]] = [
-            client.open,
-            lambda: client.start(wf),
-            lambda: client.start_many(wf.bind() for _ in range(3)),
-            lambda: client.signal(handle.id, "go", 1),
-            client.list,
-            lambda: client.records.get("kind", "key"),
-            handle.result,
-            handle.status,
-            handle.cancel,
-            lambda: anext(aiter(handle.stream("s"))),
-            Worker(client, workflows=[wf]).run,
-        ]
-
-        def elsewhere(call: Callable[[], Any]) -> None:
-            async def run() -> None:
-                await call()
-
-            asyncio.run(run())
-
-        for call in calls:
-            with pytest.raises(DurableError, match="belongs to the event loop"):
-                await asyncio.wait_for(asyncio.to_thread(elsewhere, call), 5)
-        await handle.result(timeout=5)
-        assert await client.count() == 1
-
-
-async def test_the_blocking_twin_of_an_open_client_may_be_used_from_many_threads(rig: Any) -> None:
-    @workflow
-    async def child(ctx: Context, number: int) -> int:
-        return number
-
-    @step
-    def starts(number: int) -> int:
-        with client.sync as blocking:
-            return sum(blocking.start(child, 10 * number + n).result(timeout=30) for n in range(10))
-
-    @workflow
-    async def wf(ctx: Context) -> list[int]:
-        return await asyncio.gather(*(ctx.step(starts, number) for number in range(8)))
-
-    async with connect(rig.url) as client, rig.worker(client, wf, child):
-        handle = await client.start(wf)
-        for n in range(20):
-            await client.start(child, -n)
-        assert await handle.result(timeout=60) == [sum(range(10 * number, 10 * number + 10)) for number in range(8)]
-        assert await client.count() == 101
-
-
-def test_the_blocking_twin_says_that_the_loop_of_its_client_has_ended(memory: Any) -> None:
-    @workflow
-    async def wf(ctx: Context) -> None: ...
-
-    inside, over = threading.Event(), threading.Event()
-    said: list[str] = []
-
-    def blocks(client: Client) -> None:
-        with client.sync as blocking:
-            handle = blocking.start(wf)
-            inside.set()
-            for call in (handle.result, handle.status):  # under way when the loop ends, and asked for after it
-                with pytest.raises(DurableError) as raised:
-                    call()
-                said.append(str(raised.value))
-                over.wait(5)
-
-    async def main() -> threading.Thread:
-        client = connect(memory.url)
-        await client.open()
-        thread = threading.Thread(target=blocks, args=(client,), daemon=True)
-        thread.start()
-        assert await asyncio.to_thread(inside.wait, 5)
-        await asyncio.sleep(0.05)
-        return thread
-
-    thread = asyncio.run(main())
-    over.set()
-    thread.join(10)
-    assert len(said) == 2
-    assert all("has ended" in text for text in said)
-
-
-@pytest.mark.parametrize("way", ["start", "sync", "connect"])
-async def test_a_client_in_a_workflows_code_blocks_the_run_and_says_what_to_use(rig: Any, way: str) -> None:
-    """One way sent to the other: "use the client itself", "use it by client.sync"."""
-
-    @workflow
-    async def child(ctx: Context) -> None: ...
-
-    async def start() -> None:
-        await client.start(child)
-
-    async def sync() -> None:
-        with client.sync as blocking:
-            blocking.start(child)
-
-    async def another() -> None:
-        async with connect(rig.url):
-            pass
-
-    @workflow
-    async def wf(ctx: Context) -> None:
-        await {"start": start, "sync": sync, "connect": another}[way]()
-
-    async with rig.serving(wf, child) as client:
-        handle = await client.start(wf)
-
-        async def blocked() -> bool:
-            return (await handle.status()).state == "blocked"
-
-        await rig.until(blocked)
-        assert "ctx.child" in await handle.explain()
-
-
 async def test_who_waits_for_a_run_that_no_worker_can_take_is_told_once(
     rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -630,9 +463,30 @@ async def test_who_waits_for_a_run_that_no_worker_can_take_is_told_once(
         assert not caplog.records
 
 
-async def test_durable_run_says_what_to_write_in_a_running_loop() -> None:
-    with pytest.raises(DurableError, match="async with connect"):
-        run(waiting, 1, store="memory://")
+async def test_who_was_told_that_nobody_takes_the_run_is_told_when_it_is_blocked(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from durable._engine import watching
+
+    monkeypatch.setattr(watching, "_UNSERVED_SECONDS", 0.1)
+
+    @workflow
+    async def wf(ctx: Context) -> None:
+        await client.list()
+
+    def told(what: str) -> list[str]:
+        return [
+            one.getMessage() for one in caplog.records if handle.id in one.getMessage() and what in one.getMessage()
+        ]
+
+    async with connect(rig.url) as client:
+        handle = await client.start(wf)
+        result = asyncio.create_task(handle.result())
+        await rig.until(lambda: told("No live worker"))
+        async with rig.worker(client, wf):
+            await rig.until(lambda: told("which is blocked"))
+        result.cancel()
+    assert len(told("No live worker")) == len(told("which is blocked")) == 1
 
 
 async def test_a_call_that_was_not_awaited_is_told_of_with_its_line(rig: Any) -> None:
@@ -654,62 +508,3 @@ async def test_a_call_that_was_not_awaited_is_told_of_with_its_line(rig: Any) ->
             await rig.end(await client.start(wf))
     found = {(one.filename, one.lineno) for one in heard if "'charge' was never awaited" in str(one.message)}
     assert found == {(__file__, lines[0])}
-
-
-def test_threads_that_enter_the_blocking_twin_of_a_new_client_share_its_loop(rig: Any) -> None:
-    """Found by a review: each made a loop of its own, and the first that left closed the client for all."""
-
-    @workflow
-    async def wf(ctx: Context, number: int) -> None: ...
-
-    client, wrong = connect(rig.url), list[BaseException]()
-    together = threading.Barrier(8)
-
-    def use(number: int) -> None:
-        try:
-            together.wait()
-            with client.sync as blocking:
-                together.wait()
-                for n in range(number):
-                    blocking.start(wf, n)
-        except BaseException as error:
-            wrong.append(error)
-
-    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert wrong == []
-    with connect(rig.url).sync as later:
-        if not rig.url.startswith("memory"):
-            assert later.count() == sum(range(8))
-    with pytest.raises(DurableError, match="connect\\(\\) again"), client.sync:
-        pass
-
-
-async def test_the_blocking_twin_is_refused_where_it_would_wait_for_itself(memory: Any) -> None:
-    client = connect(memory.url)
-    blocking = await asyncio.to_thread(client.sync.__enter__)
-    thread_of_the_loop: list[BaseException] = []
-
-    async def inside() -> None:
-        try:
-            blocking.count()
-        except DurableError as error:
-            thread_of_the_loop.append(error)
-
-    assert blocking._loop is not None
-    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(inside(), blocking._loop))
-    assert "would block" in str(thread_of_the_loop[0])
-    await asyncio.to_thread(blocking.__exit__, None, None, None)
-
-
-def test_the_blocking_twin_of_a_client_whose_loop_stands_still_says_so(memory: Any) -> None:
-    loop = asyncio.new_event_loop()
-    client = connect(memory.url)
-    loop.run_until_complete(client.open())
-    with pytest.raises(DurableError, match="does not run"), client.sync:
-        pass
-    loop.run_until_complete(client.close())
-    loop.close()

@@ -639,3 +639,24 @@ async def test_workers_that_open_their_client_at_once_wait_for_it(rig: Any, capl
     for worker in workers:
         await worker.__aexit__(None, None, None)
     await client.close()
+
+
+class Held(MemoryStore):
+    """Takes no session, and holds up whoever takes his leave."""
+
+    async def renew(self, session: Any) -> Any:
+        raise Transient("locked")
+
+    async def leave(self, session: Any) -> None:
+        await asyncio.sleep(3600)
+
+
+async def test_a_start_that_is_stopped_is_not_kept_by_its_farewell() -> None:
+    """A locked file held it up for its eight seconds of patience."""
+    held = holding()
+    async with asyncio.timeout(10), Client(Held()) as client:
+        worker = Worker(client, workflows=[held.workflow])
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(0.1)
+        worker.stop()
+        await running
